@@ -1,0 +1,137 @@
+"""`temper methods` and `temper scenarios`: what there is."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from bench.cli.options import AsJson, print_json
+
+
+def methods(
+    name: Annotated[str | None, typer.Argument(help="One method, in full.", show_default=False)] = None,
+    json: AsJson = False,
+) -> None:
+    """List the registered methods, or show one."""
+    from bench.method import METHODS
+
+    shown = [METHODS[name]] if name else [METHODS[each] for each in METHODS]
+    for plug_in, problem in METHODS.broken.items():
+        print(f"temper: the plug-in {plug_in!r} does not load: {problem}", file=sys.stderr)
+    rows = [_describe(method) for method in shown]
+    if json:
+        print_json(rows[0] if name else rows)
+    elif name:
+        _sheet(rows[0])
+    else:
+        _table(rows, ["name", "version", "family", "needs", "passes", "reference"], "Methods")
+
+
+def scenarios(
+    name: Annotated[str | None, typer.Argument(help="One scenario, by name or path.", show_default=False)] = None,
+    json: AsJson = False,
+) -> None:
+    """List the scenarios, or show one with its fingerprints and the cost of its networks."""
+    from bench.scenario import load_scenario, shipped_scenarios
+
+    if name:
+        row = _scenario_row(name) | _costs(load_scenario(name))
+        if json:
+            print_json(row)
+        else:
+            _sheet(row)
+        return
+    rows = [_scenario_row(each) for each in shipped_scenarios()]
+    if json:
+        print_json(rows)
+    else:
+        _table(rows, ["name", "data", "threat", "student", "teachers", "budget", "notes"], "Scenarios")
+
+
+def _describe(method: Any) -> dict[str, Any]:
+    info = method.info
+    return {
+        "name": info.name,
+        "version": info.version,
+        "family": info.family,
+        "needs": sorted(method.needs),
+        "reference": info.reference,
+        "deviations": info.deviations,
+        "passes": info.passes or "measured",
+        "track": info.track,
+        "summary": (method.__doc__ or "").strip(),
+        "hyperparameters": {field: spec.default for field, spec in method.model_fields.items()},
+        "controls": {control: dict(fields) for control, fields in info.controls.items()},
+    }
+
+
+def _scenario_row(name: str) -> dict[str, Any]:
+    from bench.errors import TemperError
+    from bench.scenario import load_scenario
+
+    scenario = load_scenario(name)
+    try:
+        fingerprint = scenario.train_fingerprint()
+    except TemperError as error:
+        fingerprint, why = None, str(error)
+    else:
+        why = ""
+    return {
+        "name": scenario.name,
+        "title": scenario.title,
+        "notes": scenario.notes,
+        "fingerprint": fingerprint,
+        "missing": why,
+        "data": f"{scenario.data.source}{':' if scenario.data.name else ''}{scenario.data.name}",
+        "threat": f"{scenario.threat.norm} {scenario.threat.eps:.4g}",
+        "student": scenario.student.network,
+        "teachers": sorted(scenario.teachers),
+        "budget": scenario.budget.model_dump(),
+        "seeds": scenario.seeds,
+    }
+
+
+def _costs(scenario: Any) -> dict[str, Any]:
+    """Parameters, FLOPs and the teacher's cost ratio r, measured."""
+    from bench.networks import build, flops, parameters
+
+    shape, classes = scenario.data.shape, scenario.data.classes
+    student = build(scenario.student, shape, classes)
+    unit = flops(student, shape)
+    row: dict[str, Any] = {"student_parameters": parameters(student), "student_flops": unit}
+    for name, spec in scenario.teachers.items():
+        if not spec.zoo:
+            teacher = build(spec, shape, classes)
+            row |= {f"{name}_parameters": parameters(teacher), f"{name}_r": flops(teacher, shape) / unit}
+    return row
+
+
+def _table(rows: list[dict[str, Any]], columns: list[str], title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, title=title)
+    for row in rows:
+        table.add_row(*(_words(row[column]) for column in columns))
+    Console().print(table)
+
+
+def _sheet(row: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for key, value in row.items():
+        if value not in ("", None, {}, []):
+            table.add_row(f"[bold]{key}[/]", _words(value))
+    Console().print(table)
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} = {_words(each)}" for key, each in value.items())
+    if isinstance(value, list):
+        return ", ".join(value) or "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,55 @@
+"""Options that several commands share, and how they print."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bench.errors import TemperError
+
+Leaderboards = Annotated[
+    Path | None,
+    typer.Option(
+        help="Where local records are. Default: the nearest leaderboards/ above, else a new one here.",
+        envvar="TEMPER_LEADERBOARDS",
+        show_default=False,
+    ),
+]
+Data = Annotated[Path | None, typer.Option(help="Folder or file of the scenario's data.", show_default=False)]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
+
+
+def print_json(value: Any) -> None:
+    """`value` as JSON with sorted keys, alone on standard output."""
+    print(json.dumps(value, sort_keys=True, indent=1))
+
+
+def pick_device(name: str) -> str:
+    """The device to use; `auto` takes a GPU where there is one. Raises TemperError for one that is not there."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.partition(":")[0] not in ("cpu", "cuda"):
+        raise TemperError(f"unknown device {name!r}; use auto, cpu or cuda")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise TemperError("no CUDA device is usable here; use --device cpu, or see `temper doctor`")
+    return name
+
+
+def parse_fields(pairs: list[str]) -> dict[str, Any]:
+    """`field=value` pairs as a mapping; values are read as JSON where they are JSON, else as text."""
+    fields: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise TemperError(f"--set takes field=value, got {pair!r}")
+        try:
+            fields[name] = json.loads(text)
+        except ValueError:
+            fields[name] = text
+    return fields

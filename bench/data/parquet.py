@@ -1,0 +1,103 @@
+"""Parquet in the layout of Hugging Face: encoded images in one column, integer labels in another, in shards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from bench.data.images import decode, image_mode
+from bench.data.part import Part
+from bench.errors import TemperError
+
+LABELS = ("label", "fine_label")
+ROWS = 1024  # decoded at a time, so that the encoded images need little memory
+
+
+def read_parquet(folder: Path, shape: tuple[int, ...], label: str = "") -> dict[str, Part]:
+    """The parts of a folder, or of data/ in it, with train*.parquet and test*.parquet: x is uint8 (N, C, H, W).
+
+    The image column is found by its type; the labels are in the column `label`, or in one of the usual names.
+    """
+    image_mode(shape)
+    return {name: _read(_shards(folder, name), shape, label) for name in ("train", "test")}
+
+
+def _shards(folder: Path, part: str) -> list[Path]:
+    for root in (folder, folder / "data"):
+        shards = sorted(root.glob(f"{part}*.parquet"))
+        if shards:
+            return shards
+    raise TemperError(
+        f"no {part}*.parquet in {folder} or in {folder / 'data'}: "
+        "give the folder that holds train*.parquet and test*.parquet by --data PATH"
+    )
+
+
+def _read(shards: list[Path], shape: tuple[int, ...], label: str) -> Part:
+    files = [_open(path) for path in shards]
+    total = sum(file.metadata.num_rows for file in files)
+    x, y = torch.empty(total, *shape, dtype=torch.uint8), torch.empty(total, dtype=torch.int64)
+    start = 0
+    for path, file in zip(shards, files, strict=True):
+        stop = start + file.metadata.num_rows
+        _fill(x[start:stop], y[start:stop], path, file, label)
+        start = stop
+    return x, y
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(path, error) from None
+
+
+def _fill(x: Tensor, y: Tensor, path: Path, file: pq.ParquetFile, label: str) -> None:
+    """Decode one shard into its place."""
+    image, label = _image_column(file.schema_arrow, path), _label_column(file.schema_arrow, path, label)
+    row = 0
+    try:
+        for batch in file.iter_batches(ROWS, columns=[image, label]):
+            encoded = batch.column(image)
+            if pa.types.is_struct(encoded.type):
+                encoded = encoded.field("bytes")
+            for content, number in zip(encoded.to_pylist(), batch.column(label).to_pylist(), strict=True):
+                if content is None or number is None:
+                    raise TemperError(f"row {row} of {path} lacks its {'image' if content is None else 'label'}")
+                x[row], y[row] = (
+                    decode(content, tuple(x.shape[1:]), f"the image in row {row} of {path}"),
+                    number,
+                )
+                row += 1
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(path, error) from None
+
+
+def _image_column(schema: pa.Schema, path: Path) -> str:
+    """The first column of bytes, or of structs that have them."""
+    for field in schema:
+        kind = field.type
+        if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+            kind = kind.field("bytes").type
+        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+            return str(field.name)
+    raise TemperError(f"{path} has no column of encoded images, only {', '.join(schema.names)}")
+
+
+def _label_column(schema: pa.Schema, path: Path, label: str) -> str:
+    integers = [field.name for field in schema if pa.types.is_integer(field.type)]
+    for name in (label,) if label else LABELS:
+        if name in integers:
+            return name
+    wanted = label or " or ".join(LABELS)
+    raise TemperError(
+        f"{path} has no integer column {wanted}, only {', '.join(integers) or 'none'}: name it by data.name"
+    )
+
+
+def _damaged(path: Path, error: Exception) -> TemperError:
+    return TemperError(f"{path} is not a parquet file, or is damaged: {str(error).splitlines()[0]}; get it again")

@@ -1,0 +1,34 @@
+"""The numbers and hashes that follow from a table of outcomes, and from nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.evaluation.protocol import ATTACKS, MISCLASSIFIED, ROBUST
+
+OWN = ("label", "prediction", "outcome")  # every other column is a further attack's verdict
+
+
+def summarise(frame: pd.DataFrame) -> dict[str, Any]:
+    """Accuracies from outcomes: `clean`, `robust`, `attacks` (left after each), `further` (under each)."""
+    outcome = frame["outcome"].to_numpy()
+    return {
+        "clean": float(np.mean(outcome != MISCLASSIFIED)),
+        "robust": float(np.mean(outcome == ROBUST)),
+        "attacks": {name: float(np.mean(outcome > k)) for k, name in enumerate(ATTACKS, start=1)},
+        "further": {name: float(frame[name].mean()) for name in _further(frame)},
+    }
+
+
+def outcome_hashes(frame: pd.DataFrame) -> dict[str, str]:
+    """SHA-256 of the outcome bytes of AutoAttack (`standard`) and of each further attack, in test order."""
+    sets = {"standard": frame["outcome"]} | {name: frame[name] for name in _further(frame)}
+    return {name: hashlib.sha256(column.to_numpy(np.uint8).tobytes()).hexdigest() for name, column in sets.items()}
+
+
+def _further(frame: pd.DataFrame) -> list[str]:
+    return [str(name) for name in frame if name not in OWN]

@@ -1,0 +1,72 @@
+"""Where a record was made: commit, versions, machine."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from bench.files import PACKAGE
+from bench.records import Surroundings
+
+PACKAGES = ("temper-bench", "torch", "torchvision", "numpy", "pyautoattack", "torchattacks", "scikit-learn")
+
+
+def surroundings(device: str) -> Surroundings:
+    """The commit of the code (and whether it was changed since), versions, device and machine."""
+    return Surroundings(
+        commit=_git("rev-parse", "HEAD") or None,
+        dirty=_dirty(),
+        versions={"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        device=device_name(device),
+        machine=processor(),
+        threads=1,
+    )
+
+
+def device_name(device: str) -> str:
+    """`cpu`, or the GPU's own name."""
+    if not device.startswith("cuda"):
+        return device
+    import torch
+
+    return torch.cuda.get_device_name(device)
+
+
+@cache
+def processor() -> str:
+    """The processor's name, or else its architecture."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _dirty() -> bool | None:
+    """Whether the code differs from its commit; None outside a checkout."""
+    if not _git("rev-parse", "HEAD"):
+        return None
+    return bool(_git("status", "--porcelain", "--", "bench", "methods", "pyproject.toml"))
+
+
+def _git(*arguments: str) -> str:
+    """What git answers in the checkout this code runs from; empty outside one."""
+    root = PACKAGE.parent
+    if not (root / ".git").exists():
+        return ""
+    try:
+        command = ["git", "-C", str(root), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,106 @@
+"""Trials from start to record: which are missing, run them, record what they left."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bench.execution.job import FAILURE, RESULTS, SURROUNDINGS, Job, locked
+from bench.execution.pool import Pool
+from bench.hashing import file_digest
+from bench.method import METHODS
+from bench.records import (
+    WEIGHTS_LIMIT,
+    EvaluationRecord,
+    RunRecord,
+    Surroundings,
+    TrainingRecord,
+    Trial,
+    WeightsRecord,
+    trial_folder,
+    work_folder,
+)
+from bench.scenario import Scenario
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs trials of one scenario and records them under `leaderboards`."""
+
+    scenario: Scenario
+    leaderboards: Path
+    device: str = "cpu"
+    jobs: int = 1
+    checkpoint_seconds: float = 30
+    tensorboard: Path | None = None
+
+    def missing(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Those that have no record here yet."""
+        return [t for t in trials if not (trial_folder(self.leaderboards, t) / "record.json").is_file()]
+
+    def run(self, trials: Sequence[Trial]) -> list[str]:
+        """Train, evaluate and record; continues what was interrupted. Returns what went wrong, a line a trial."""
+        by_folder = {work_folder(self.leaderboards, trial): trial for trial in trials}
+        folders = []
+        for folder, trial in by_folder.items():
+            self._job(trial).write(folder)
+            folders.append((f"{trial.method} seed {trial.seed_index}", folder))
+        return Pool(self.jobs).run(folders, lambda folder: self._record(by_folder[folder], folder))
+
+    def _job(self, trial: Trial) -> Job:
+        return Job(
+            scenario=self.scenario,
+            method=trial.method,
+            hyperparameters=trial.hyperparameters,
+            seed=trial.seed,
+            passes=self.scenario.passes(trial.budget),
+            ruleset=trial.ruleset,
+            device=self.device,
+            checkpoint_seconds=self.checkpoint_seconds,
+            tensorboard=self.tensorboard,
+        )
+
+    def _record(self, trial: Trial, work: Path) -> None:
+        """Put a finished trial's files in their place; the folder appears whole or not at all."""
+        with locked(work):
+            info = METHODS[trial.method].info
+            place = trial_folder(self.leaderboards, trial)
+            staging = place.with_name(f".{place.name}")
+            shutil.rmtree(staging, ignore_errors=True)
+            staging.mkdir(parents=True)
+            failed = (work / FAILURE).exists()
+            record = RunRecord(
+                trial_id=trial.id,
+                trial=trial,
+                family=info.family,
+                reference=info.reference,
+                status="failed" if failed else "complete",
+                failure=(work / FAILURE).read_text().strip() if failed else "",
+                training=None if failed else TrainingRecord.model_validate_json((work / RESULTS["train"]).read_text()),
+                weights={} if failed else _keep_weights(work, staging),
+                evaluation=None
+                if failed
+                else EvaluationRecord.model_validate_json((work / RESULTS["evaluate"]).read_text()),
+                surroundings=Surroundings.model_validate_json((work / SURROUNDINGS).read_text()),
+            )
+            for name in () if failed else ("outcomes.parquet", "metrics.jsonl"):
+                shutil.copyfile(work / name, staging / name)
+            record.save(staging)
+            shutil.rmtree(place, ignore_errors=True)
+            staging.rename(place)
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _keep_weights(work: Path, staging: Path) -> dict[Literal["best", "last"], WeightsRecord]:
+    """Hash both files of weights, and keep those that are small enough."""
+    names: tuple[Literal["best", "last"], ...] = ("best", "last")
+    weights = {}
+    for name in names:
+        file = work / f"{name}.safetensors"
+        weights[name] = WeightsRecord(sha256=file_digest(file), bytes=file.stat().st_size)
+        if file.stat().st_size <= WEIGHTS_LIMIT:
+            shutil.copyfile(file, staging / file.name)
+    return weights

@@ -1,0 +1,30 @@
+"""Leaderboards: records to pandas, statistics, rendering."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.leaderboard.board import leaderboard
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["leaderboard", "load_student"]
+
+
+def load_student(record: str | Path, which: str = "best") -> nn.Module:
+    """The student of a record (its folder or record.json) in eval mode, by its `best` or `last` weights.
+
+    Raises TemperError when the record is damaged, its scenario is not known, or its weights lie elsewhere.
+    """
+    from bench.networks import build, load_weights
+    from bench.records import read_record
+    from bench.scenario import load_scenario
+
+    path = Path(record)
+    folder = path if path.is_dir() else path.parent
+    scenario = load_scenario(read_record(path).trial.scenario)
+    module = build(scenario.student, scenario.data.shape, scenario.data.classes)
+    load_weights(module, folder / f"{which}.safetensors")
+    return module.eval()

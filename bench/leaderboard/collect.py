@@ -1,0 +1,80 @@
+"""From folders to entries: every record of a scenario with its outcomes, shipped ones overlaid with local ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bench.errors import TemperError
+from bench.evaluation.protocol import ROBUST
+from bench.records import RunRecord, local_leaderboards, read_record, record_folders, shipped_leaderboards
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One record, and whether each test example is robust: bool (N,), nothing for a failed trial."""
+
+    record: RunRecord
+    folder: Path
+    robust: np.ndarray | None
+
+    @property
+    def accuracy(self) -> float:
+        """Robust accuracy; a failed trial has 0."""
+        return 0.0 if self.robust is None else float(self.robust.mean())
+
+
+@dataclass
+class Collection:
+    """The entries of a scenario by trial id, records of a trial that is there already, and files that are damaged."""
+
+    entries: dict[str, Entry] = field(default_factory=dict)
+    reproductions: dict[str, Entry] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+def collect(scenario: str, leaderboards: Path | None = None) -> Collection:
+    """Read all records of a scenario. A local record of a shipped trial is a reproduction: shown, never averaged."""
+    found = Collection()
+    shipped, local = shipped_leaderboards(), local_leaderboards(leaderboards)
+    roots = [shipped] if local.resolve() == shipped.resolve() else [shipped, local]
+    for root in roots:
+        for entry in _entries(root, scenario, found.problems):
+            known = found.entries if entry.record.trial_id not in found.entries else found.reproductions
+            known[entry.record.trial_id] = entry
+    return found
+
+
+def _entries(root: Path, scenario: str, problems: list[str]) -> Iterator[Entry]:
+    for folder in record_folders(root, scenario):
+        try:
+            yield read_entry(folder)
+        except TemperError as error:
+            problems.append(str(error))
+
+
+def read_entry(folder: Path) -> Entry:
+    """The record of a folder and its outcomes. Raises TemperError that names the damaged file."""
+    record = read_record(folder)
+    robust = None if record.evaluation is None else (read_outcomes(folder)["outcome"] == ROBUST).to_numpy()
+    return Entry(record, folder, robust)
+
+
+def read_outcomes(folder: Path) -> pd.DataFrame:
+    """The outcomes of a folder, one row a test example. Raises TemperError when the file is missing or damaged."""
+    return read_outcome_file(folder / "outcomes.parquet")
+
+
+def read_outcome_file(path: Path) -> pd.DataFrame:
+    """A file of outcomes: label, prediction, outcome, and a bool column for each further attack."""
+    try:
+        frame = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise TemperError(f"cannot read {path}: {error}") from None
+    if "outcome" not in frame or frame["outcome"].dtype != np.uint8:
+        raise TemperError(f"{path} has no column of outcome bytes")
+    return frame

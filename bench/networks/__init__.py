@@ -1,0 +1,122 @@
+"""Networks: student and teacher architectures by name, what they cost, and their weights on disk."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.errors import TemperError
+from bench.networks.cnn import cnn
+from bench.networks.mlp import mlp
+from bench.networks.mobilenetv2 import mobilenetv2
+from bench.networks.normalise import Normalise
+from bench.networks.resnet import preactresnet18, resnet18, wideresnet, wrn_28_10, wrn_34_10
+from bench.networks.timm import timm_factory
+from bench.networks.weights import load_weights, read_weights, save_weights
+from bench.registry import Registry
+from bench.scenario import NetworkSpec
+
+__all__ = [
+    "NETWORKS",
+    "Normalise",
+    "build",
+    "flops",
+    "load_weights",
+    "parameters",
+    "read_weights",
+    "save_weights",
+]
+
+Factory = Callable[..., nn.Module]  # called with (shape, classes, **options)
+
+NETWORKS: Registry[Factory] = Registry("network", group="temper.networks")
+NETWORKS.add("cnn", cnn)
+NETWORKS.add("mlp", mlp)
+NETWORKS.add("mobilenetv2", mobilenetv2)
+NETWORKS.add("preactresnet18", preactresnet18)
+NETWORKS.add("resnet18", resnet18)
+NETWORKS.add("wideresnet", wideresnet)
+NETWORKS.add("wrn-28-10", wrn_28_10)
+NETWORKS.add("wrn-34-10", wrn_34_10)
+
+
+def build(spec: NetworkSpec, shape: tuple[int, ...], classes: int) -> nn.Module:
+    """The network that `spec` names, in training mode: inputs (B, *shape) in [0, 1] to logits (B, classes).
+
+    `timm:NAME` is an architecture of timm. Every network takes the options `mean` and `std` (one number per
+    channel): it then normalises its inputs itself, in a first layer. Raises TemperError for an unknown
+    network or option, for a value that an option cannot have, and when one example does not go through.
+    """
+    factory, options = _factory(spec.network), dict(spec.options)
+    constants = {name: options.pop(name) for name in ("mean", "std") if name in options}
+    _known(spec.network, factory, options)
+    try:
+        network = factory(shape, classes, **options)
+        if constants:
+            network = nn.Sequential(Normalise(shape[0], **constants), network)
+        logits = _tried(network, shape)
+    except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        problem = (str(error).splitlines() or [type(error).__name__])[0]
+        raise TemperError(
+            f"network {spec.network!r} cannot be built for inputs {list(shape)} with options {spec.options}: {problem}"
+        ) from None
+    if logits.shape != (1, classes):
+        raise TemperError(f"network {spec.network!r} gives {list(logits.shape[1:])}, not {classes} logits")
+    return network.train()
+
+
+def flops(module: nn.Module, shape: tuple[int, ...]) -> int:
+    """FLOPs of one forward on one example of this shape, in eval mode; a multiply-accumulate is two.
+
+    Attention is counted as the matrix products it stands for, whichever kernel the device would take.
+    """
+    with _plain_attention(), FlopCounterMode(display=False) as counter:
+        _tried(copy.deepcopy(module), shape)
+    return counter.get_total_flops()
+
+
+def parameters(module: nn.Module) -> int:
+    """How many numbers the module learns."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+@torch.no_grad()
+def _tried(module: nn.Module, shape: tuple[int, ...]) -> Tensor:
+    """What the module, put in eval mode, says to one example of zeros: (1, classes)."""
+    like = next(module.parameters(), torch.zeros(()))
+    return module.eval()(like.new_zeros(1, *shape))
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Inside, attention is made of products that FlopCounterMode sees; it misses some of the fused kernels."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+def _factory(name: str) -> Factory:
+    return timm_factory(name.removeprefix("timm:")) if name.startswith("timm:") else NETWORKS[name]
+
+
+def _known(name: str, factory: Factory, options: dict[str, Any]) -> None:
+    """Raise TemperError for an option that the network does not have."""
+    known = list(inspect.signature(factory).parameters.values())[2:]
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known):
+        return
+    names = [*(parameter.name for parameter in known), "mean", "std"]
+    for option in options:
+        if option not in names:
+            raise TemperError(f"network {name!r} has no option {option!r}; it has {', '.join(names)}")

@@ -1,0 +1,219 @@
+"""Trials and their records: validated JSON beside outcomes and weights.
+
+<leaderboards>/records/<scenario>/<method>/<trial id>/
+    record.json          this module's RunRecord
+    outcomes.parquet     one row a test example
+    best.safetensors     the selected weights, last.safetensors the last ones (up to 1 MB; larger ones by hash only)
+    metrics.jsonl        the learning curve
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench.errors import TemperError
+from bench.files import SHIPPED, write_text
+from bench.hashing import digest
+from bench.scenario import Recipe, Ruleset, Scenario, Sha256, Tier, Track
+
+WEIGHTS_LIMIT = 1_000_000  # bytes of a file of weights that is kept beside its record
+Fraction = float
+
+
+class Model(BaseModel):
+    """Base of what is stored: frozen, and no field that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Trial(Model):
+    """One (scenario, method, hyper-parameters, recipe, ruleset, tier, seed)."""
+
+    scenario: str
+    train_fingerprint: Sha256
+    method: str
+    version: str
+    hyperparameters: dict[str, Any]
+    recipe: Recipe = "plain"
+    ruleset: Ruleset = "compute"
+    budget: Tier = "s"
+    track: Track = "main"
+    seed_index: int = Field(ge=0)
+    seed: int
+
+    @property
+    def id(self) -> str:
+        """The first 16 hex digits of the SHA-256 of all that decides the trial; the scenario's name does not."""
+        return digest(self.model_dump(mode="json", exclude={"scenario", "seed_index"}))[:16]
+
+    @property
+    def row(self) -> str:
+        """The trial less its seed: what trials of one row share."""
+        return digest(self.model_dump(mode="json", exclude={"scenario", "seed_index", "seed"}))[:16]
+
+
+class CandidateRecord(Model):
+    """A candidate of the selection, measured on validation."""
+
+    step: int
+    progress: Fraction
+    robust: Fraction
+    clean: Fraction
+    top_class: Fraction
+
+
+class TrainingRecord(Model):
+    """What training spent and which checkpoint it chose. Attested by the machine that trained."""
+
+    steps: int
+    passes: float  # per training example
+    allowed: float  # likewise
+    counts: dict[str, int]  # examples by network and kind of call
+    prices: dict[str, float]  # passes of one forward of each network
+    seconds: float
+    device_seconds: float
+    peak_memory: int  # bytes
+    curve: list[CandidateRecord]
+    best: CandidateRecord
+    collapsed: bool
+
+
+class WeightsRecord(Model):
+    """A file of weights by hash."""
+
+    sha256: Sha256
+    bytes: int
+
+
+class EvaluationRecord(Model):
+    """The verdict on the test split. All accuracies can be recomputed from the outcomes."""
+
+    protocol_fingerprint: Sha256
+    clean: Fraction
+    robust: Fraction
+    attacks: dict[str, Fraction]  # accuracy left after each attack of the protocol
+    further: dict[str, Fraction]  # accuracy under each attack beside it
+    last: dict[str, Fraction]  # the last checkpoint: clean and under PGD-20
+    outcomes: dict[str, Sha256]  # SHA-256 of the outcome bytes of each attack set
+    diagnostics: dict[str, Any]
+    seconds: float
+
+
+class Surroundings(Model):
+    """Where a record was made."""
+
+    commit: str | None
+    dirty: bool | None
+    versions: dict[str, str]
+    device: str
+    machine: str
+    threads: int
+    precision: str = "float32"
+
+
+class RunRecord(Model):
+    """The result of one trial."""
+
+    schema_version: Literal[1] = 1
+    trial_id: str
+    trial: Trial
+    family: str
+    reference: str
+    tuned: bool = False
+    status: Literal["complete", "failed"]
+    failure: str = ""
+    training: TrainingRecord | None = None
+    weights: dict[Literal["best", "last"], WeightsRecord] = {}
+    evaluation: EvaluationRecord | None = None
+    surroundings: Surroundings
+
+    def save(self, folder: Path) -> None:
+        """Write `record.json` into `folder`, atomically, with sorted keys."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=1)
+        write_text(folder / "record.json", text + "\n")
+
+
+def read_record(path: Path) -> RunRecord:
+    """The record in a file or folder. Raises TemperError that names the file and the field when it is not valid."""
+    file = path / "record.json" if path.is_dir() else path
+    try:
+        return RunRecord.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise TemperError(f"cannot read {file}: {error.strerror}") from None
+    except ValidationError as error:
+        problem = error.errors()[0]
+        field = ".".join(str(part) for part in problem["loc"])
+        raise TemperError(f"{file} is not a valid record: {field + ': ' if field else ''}{problem['msg']}") from None
+
+
+def trial_folder(leaderboards: Path, trial: Trial) -> Path:
+    """Where the record of a trial lies."""
+    return leaderboards / "records" / trial.scenario / trial.method / trial.id
+
+
+def work_folder(leaderboards: Path, trial: Trial) -> Path:
+    """Where a trial keeps its state until it is recorded."""
+    return leaderboards / ".work" / f"{trial.scenario}-{trial.method}-{trial.id}"
+
+
+def record_folders(leaderboards: Path, scenario: str | None = None) -> Iterator[Path]:
+    """Every folder that should hold a record, in a fixed order."""
+    pattern = f"records/{scenario or '*'}/*/*/record.json"
+    yield from (file.parent for file in sorted(leaderboards.glob(pattern)))
+
+
+def local_leaderboards(chosen: Path | None = None) -> Path:
+    """Where records are written: chosen, else `TEMPER_LEADERBOARDS`, else the nearest `leaderboards/` above the
+    working directory, else a new one in it."""
+    if chosen or os.environ.get("TEMPER_LEADERBOARDS"):
+        return Path(chosen or os.environ["TEMPER_LEADERBOARDS"])
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "leaderboards").is_dir():
+            return folder / "leaderboards"
+    return here / "leaderboards"
+
+
+def shipped_leaderboards() -> Path:
+    """The records that came with this installation: read, never written."""
+    return SHIPPED / "leaderboards"
+
+
+def find_record(trial: Trial, leaderboards: Path) -> Path | None:
+    """The folder of a trial's record, local before shipped; None when there is none."""
+    for root in (leaderboards, shipped_leaderboards()):
+        folder = trial_folder(root, trial)
+        if (folder / "record.json").is_file():
+            return folder
+    return None
+
+
+def make_trial(
+    scenario: Scenario,
+    method: Any,
+    seed_index: int,
+    *,
+    ruleset: Ruleset = "compute",
+    budget: Tier = "s",
+    recipe: Recipe = "plain",
+) -> Trial:
+    """The trial of a method (an instance, with its hyper-parameters) on a scenario."""
+    return Trial(
+        scenario=scenario.name,
+        train_fingerprint=scenario.train_fingerprint(),
+        method=method.info.name,
+        version=method.info.version,
+        hyperparameters=method.model_dump(mode="json"),
+        recipe=recipe,
+        ruleset=ruleset,
+        budget=budget,
+        track=method.info.track,
+        seed_index=seed_index,
+        seed=scenario.seed(seed_index),
+    )

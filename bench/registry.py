@@ -1,0 +1,71 @@
+"""Names to things: one registry class for methods, networks and data sources."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+from bench.errors import TemperError, unknown
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Maps names to things of one kind. Plug-ins of the entry-point `group` are loaded at the first look-up."""
+
+    def __init__(self, kind: str, group: str | None = None) -> None:
+        self.kind = kind
+        self.group = group
+        self.broken: dict[str, str] = {}
+        self._things: dict[str, T] = {}
+        self._loaded = group is None
+
+    def add(self, name: str, thing: T) -> T:
+        """Register `thing`. Raises TemperError when the name is taken by something else."""
+        if name in self._things and not _same(self._things[name], thing):
+            raise TemperError(f"{self.kind} {name!r} is registered twice: {self._things[name]!r} and {thing!r}")
+        self._things[name] = thing
+        return thing
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorator form of `add`."""
+        return lambda thing: self.add(name, thing)
+
+    def __getitem__(self, name: str) -> T:
+        self._load()
+        if name not in self._things:
+            raise unknown(self.kind, name, self._things)
+        return self._things[name]
+
+    def __contains__(self, name: str) -> bool:
+        self._load()
+        return name in self._things
+
+    def __iter__(self) -> Iterator[str]:
+        self._load()
+        return iter(sorted(self._things))
+
+    def __len__(self) -> int:
+        self._load()
+        return len(self._things)
+
+    def _load(self) -> None:
+        """Import every plug-in once; one that fails is remembered in `broken` and hides nobody else."""
+        if self._loaded:
+            return
+        self._loaded = True
+        for point in entry_points(group=self.group or ""):
+            try:
+                point.load()
+            except Exception as error:
+                self.broken[point.name] = f"{type(error).__name__}: {error}"
+
+
+def _same(old: object, new: object) -> bool:
+    """Whether `new` is `old`, imported again under the same module and name."""
+    return old is new or (
+        getattr(old, "__module__", None) == getattr(new, "__module__", 0)
+        and getattr(old, "__qualname__", None) == getattr(new, "__qualname__", 0)
+        and getattr(old, "__qualname__", None) is not None
+    )

@@ -1,0 +1,247 @@
+"""A scenario: everything that is held fixed while methods are compared. One TOML file, validated, fingerprinted."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bench.errors import TemperError, unknown
+from bench.hashing import derive, digest
+from bench.threat import Threat
+
+Ruleset = Literal["compute", "epochs"]
+Tier = Literal["s", "m", "l"]
+Recipe = Literal["plain"]
+Track = Literal["main", "data-free", "extra-data"]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+SCENARIOS = Path(__file__).parent / "scenarios"
+PGD10_EPOCH = 23  # passes per example: ten times (forward, backward to input), then forward and backward to weights
+
+
+class Spec(BaseModel):
+    """Base of every table of the file: frozen, and no field that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SplitSpec(Spec):
+    """Sizes of the splits. Where the data have a test part of their own, `test` is taken from there, the rest
+    from the training part; else all three are cut from one pool. Drawn by `seed`, the same for everybody."""
+
+    train: int = Field(gt=0)
+    validation: int = Field(gt=0)
+    test: int = Field(gt=0)
+    seed: int = 0
+
+
+class DataSpec(Spec):
+    """Where the examples come from. `sha256` pins the bytes of each split; a mismatch is refused."""
+
+    source: str
+    name: str = ""  # which data set of the source, such as CIFAR10 for torchvision
+    path: Path | None = None  # a folder or file on this machine; stays out of the fingerprint
+    shape: tuple[int, ...]
+    classes: int = Field(ge=2)
+    split: SplitSpec
+    sha256: dict[Literal["train", "validation", "test"], Sha256] = {}
+
+
+class NetworkSpec(Spec):
+    """An architecture of `bench.networks` by name, with its options."""
+
+    network: str
+    options: dict[str, Any] = {}
+
+
+class TeacherRecipe(Spec):
+    """How `temper teacher train` makes a teacher: a method, its fields, epochs, and which checkpoint is kept.
+
+    The selection goes by robust accuracy, which says nothing of a natural teacher: of that one, keep the last.
+    """
+
+    method: str
+    fields: dict[str, Any] = {}
+    epochs: float = Field(gt=0)
+    checkpoint: Literal["best", "last"] = "best"
+
+
+class TeacherSpec(NetworkSpec):
+    """A frozen teacher: weights by file name (shipped, or in the user's cache), or from an outside zoo."""
+
+    weights: str = ""
+    sha256: Sha256 | None = None
+    recipe: TeacherRecipe | None = None
+    zoo: str = ""  # "robustbench:NAME" loads from there instead
+
+
+class AttackSpec(Spec):
+    """Defaults of the inner maximisation, and the attack of the selection."""
+
+    steps: int = Field(10, ge=1)
+    step_size: float = Field(gt=0)
+
+
+class OptimiserSpec(Spec):
+    """SGD with Nesterov or plain momentum and a schedule on progress: warm-up, then a decay."""
+
+    learning_rate: float = Field(gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    nesterov: bool = False
+    weight_decay: float = Field(5e-4, ge=0)
+    batch_size: int = Field(128, ge=1)
+    warmup: float = Field(0.0, ge=0, lt=1)
+    decay: Literal["linear", "cosine", "steps"] = "linear"
+    milestones: tuple[float, ...] = (0.5, 0.75)  # of progress, for `steps`: a factor of 10 at each
+
+
+class AugmentationSpec(Spec):
+    """Random shifts by up to `shift` pixels (zero padded) and horizontal flips, on the device."""
+
+    shift: int = Field(0, ge=0)
+    flip: bool = False
+
+
+class BudgetSpec(Spec):
+    """The compute of each tier, in epochs of PGD-10 adversarial training (23 passes per example each)."""
+
+    s: float = Field(gt=0)
+    m: float = Field(gt=0)
+    l: float = Field(gt=0)  # noqa: E741
+
+
+class SelectionSpec(Spec):
+    """Which checkpoint is judged: the best of `candidates` between progress `start` and 1, on validation."""
+
+    candidates: int = Field(20, ge=1)
+    start: float = Field(0.525, ge=0, le=1)
+
+    def thresholds(self) -> list[float]:
+        """The progress at which each candidate is due."""
+        gap = (1 - self.start) / max(self.candidates - 1, 1)
+        return [self.start + gap * k for k in range(self.candidates)]
+
+
+class EvaluationSpec(Spec):
+    """The evaluation protocol: which attacks judge, with which seed and batches."""
+
+    protocol: Literal["standard"] = "standard"
+    randomness: Literal["compat"] = "compat"
+    seed: int = 0
+    batch_size: int = Field(256, ge=1)
+
+
+class Scenario(Spec):
+    """Everything held fixed while methods are compared (see the module)."""
+
+    name: str = Field(pattern="^[a-z0-9][a-z0-9-]*$")
+    title: str = ""
+    notes: str = ""
+    seeds: int = Field(3, ge=1)  # how many a ranked row needs
+    data: DataSpec
+    threat: Threat
+    attack: AttackSpec
+    student: NetworkSpec
+    teachers: dict[str, TeacherSpec] = {}
+    optimiser: OptimiserSpec
+    augmentation: AugmentationSpec = AugmentationSpec()
+    budget: BudgetSpec
+    selection: SelectionSpec = SelectionSpec()
+    evaluation: EvaluationSpec = EvaluationSpec()
+
+    @model_validator(mode="after")
+    def _one_way_to_say_where(self) -> Scenario:
+        for name, teacher in self.teachers.items():
+            if bool(teacher.zoo) == bool(teacher.weights):
+                raise ValueError(f"teacher {name!r} needs either `weights` or `zoo`")
+        return self
+
+    def train_fingerprint(self) -> str:
+        """SHA-256 of all that decides what a trial trains: data, threat, teachers, student, optimiser, selection.
+
+        Titles, paths, budgets and fields at their default stay out. Raises TemperError when a hash that it rests
+        on is not known yet (data never loaded, teacher not trained).
+        """
+        fixed = self.model_dump(
+            mode="json",
+            exclude_defaults=True,
+            include={"threat", "attack", "student", "optimiser", "augmentation", "selection"},
+        )
+        fixed["data"] = self.data.model_dump(mode="json", include={"shape", "classes"})
+        fixed["data"]["sha256"] = self._data_hashes()
+        fixed["teachers"] = {name: self._teacher_identity(name) for name in self.teachers}
+        return digest(fixed)
+
+    def protocol_fingerprint(self) -> str:
+        """SHA-256 of the evaluation protocol: attacks, seed, randomness, batches, evaluator version."""
+        from bench.evaluation.protocol import EVALUATOR_VERSION
+
+        fixed = self.evaluation.model_dump(mode="json") | {"evaluator": EVALUATOR_VERSION}
+        return digest(fixed)
+
+    def seed(self, index: int) -> int:
+        """The `index`-th seed: the same for every method, so that initial weights and order are shared."""
+        return derive(self.train_fingerprint(), index)
+
+    def passes(self, tier: Tier) -> float:
+        """The budget of a tier in passes per training example."""
+        return PGD10_EPOCH * float(getattr(self.budget, tier))
+
+    def with_data(self, path: Path | None) -> Scenario:
+        """This scenario with its data at `path`."""
+        if path is None:
+            return self
+        return self.model_copy(update={"data": self.data.model_copy(update={"path": path})})
+
+    def _data_hashes(self) -> dict[str, str]:
+        if len(self.data.sha256) == 3:
+            return {str(name): sha for name, sha in self.data.sha256.items()}
+        from bench.data import split_hashes
+
+        return split_hashes(self.data)
+
+    def _teacher_identity(self, name: str) -> dict[str, Any]:
+        teacher = self.teachers[name]
+        identity = teacher.model_dump(mode="json", exclude_defaults=True, include={"network", "options", "zoo"})
+        if not teacher.zoo:
+            from bench.teachers import weights_hash
+
+            identity["sha256"] = teacher.sha256 or weights_hash(self, name)
+        return identity
+
+
+def shipped_scenarios() -> list[str]:
+    """Names of the scenarios that come with Temper."""
+    return sorted(path.stem for path in SCENARIOS.glob("*.toml"))
+
+
+def load_scenario(name_or_path: str | Path) -> Scenario:
+    """Read a scenario that ships, by name, or a file of one's own, by path. Raises TemperError when it is not valid."""
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        path = SCENARIOS / f"{name_or_path}.toml"
+        if not path.exists():
+            raise unknown("scenario", str(name_or_path), shipped_scenarios())
+    try:
+        content = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise TemperError(f"no scenario file at {path}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise TemperError(f"{path} is not valid TOML: {error}") from None
+    try:
+        scenario = Scenario.model_validate({"name": path.stem} | content)
+    except ValidationError as error:
+        raise TemperError(f"{path}: {_first_problem(error)}") from None
+    where = scenario.data.path
+    return scenario.with_data(path.parent / where) if where and not where.is_absolute() else scenario
+
+
+def _first_problem(error: ValidationError) -> str:
+    """The first thing wrong with a file, as one line."""
+    problem = error.errors()[0]
+    field = ".".join(str(part) for part in problem["loc"])
+    got = "" if isinstance(problem["input"], dict) else f" (got {problem['input']!r})"
+    return f"{field + ': ' if field else ''}{problem['msg'].removeprefix('Value error, ')}{got}"

@@ -1,0 +1,97 @@
+"""The threat model: which perturbed inputs count as adversarial examples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+Start = Literal["uniform", "gaussian", "zero"]
+
+
+class Threat(BaseModel):
+    """A norm ball of radius `eps` around every input, cut with the bounds of valid inputs.
+
+    Tensors are batches `(B, ...)` with entries inside `bounds`. Radii are in the units of the input.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    norm: Literal["Linf", "L2"]
+    eps: float = Field(ge=0)
+    bounds: tuple[float, float] = (0.0, 1.0)
+
+    @model_validator(mode="after")
+    def _radius_fits_the_bounds(self) -> Threat:
+        low, high = self.bounds
+        if low >= high:
+            raise ValueError(f"bounds must be (low, high) with low < high, got {self.bounds}")
+        if self.norm == "Linf" and self.eps >= high - low:
+            raise ValueError(
+                f"eps = {self.eps} covers the whole input range {self.bounds}; "
+                "radii are in the units of the input, so 8/255 is 0.03137, not 8"
+            )
+        return self
+
+    def with_eps(self, eps: float | None) -> Threat:
+        """This threat model with another radius (itself for `None`)."""
+        return self if eps is None else Threat(norm=self.norm, eps=eps, bounds=self.bounds)
+
+    def project(self, x: Tensor, x_adv: Tensor) -> Tensor:
+        """The point of the ball around `x` that `x_adv` is pulled back to, inside the bounds."""
+        delta = x_adv - x
+        if self.norm == "Linf":
+            delta = delta.clamp(-self.eps, self.eps)
+        else:
+            delta = delta * (self.eps / _norms(delta).clamp_min(1e-12)).clamp_max(1.0)
+        return (x + delta).clamp(*self.bounds)
+
+    def step(self, x_adv: Tensor, gradient: Tensor, size: float) -> Tensor:
+        """One step of steepest ascent: along the sign (Linf) or the normalised gradient (L2)."""
+        if self.norm == "Linf":
+            return x_adv + size * gradient.sign()
+        return x_adv + size * gradient / _norms(gradient).clamp_min(1e-12)
+
+    def start(self, x: Tensor, kind: Start, generator: Generator | None = None) -> Tensor:
+        """Where an inner maximisation starts: `uniform` in the ball, `gaussian` = x + 0.001 N(0, 1), `zero` = x."""
+        if kind == "zero":
+            return x.clone()
+        noise = x.new_empty(x.shape)
+        if kind == "gaussian":
+            noise.normal_(generator=generator).mul_(0.001)
+        elif self.norm == "Linf":
+            noise.uniform_(-self.eps, self.eps, generator=generator)
+        else:  # uniform in the L2 ball: a uniform direction, and a radius whose d-th power is uniform
+            noise.normal_(generator=generator)
+            radius = x.new_empty((len(x),) + (1,) * (x.ndim - 1)).uniform_(generator=generator)
+            noise = noise / _norms(noise).clamp_min(1e-12) * radius ** (1 / x[0].numel()) * self.eps
+        return self.project(x, x + noise)
+
+    def distance(self, x: Tensor, x_adv: Tensor) -> Tensor:
+        """Size of each perturbation in this norm, shape (B,)."""
+        delta = (x_adv - x).flatten(1)
+        return delta.abs().amax(1) if self.norm == "Linf" else delta.norm(dim=1)
+
+    def contains(self, x: Tensor, x_adv: Tensor, tolerance: float = 1e-5) -> Tensor:
+        """Which examples lie in the ball and inside the bounds (up to rounding), bool (B,). NaN never does."""
+        low, high = self.bounds
+        inside = ((x_adv >= low) & (x_adv <= high)).flatten(1).all(1)
+        return inside & (self.distance(x, x_adv) <= self.eps + tolerance)
+
+
+def _norms(delta: Tensor) -> Tensor:
+    """L2 norm of each example, shape (B, 1, ...)."""
+    return delta.flatten(1).norm(dim=1).view(-1, *(1,) * (delta.ndim - 1))
+
+
+def Linf(eps: float) -> Threat:  # noqa: N802
+    """Linf ball of radius `eps` in [0, 1]."""
+    return Threat(norm="Linf", eps=eps)
+
+
+def L2(eps: float) -> Threat:  # noqa: N802
+    """L2 ball of radius `eps` in [0, 1]."""
+    return Threat(norm="L2", eps=eps)

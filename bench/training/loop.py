@@ -1,0 +1,261 @@
+"""The training loop: one for every method. It owns data, modes, attack, meter, optimisers, schedule and selection."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.ascent import ascend
+from bench.budget import Budget, Meter
+from bench.data import Split, augment
+from bench.errors import ContractError, Diverged, TemperError
+from bench.hashing import rng
+from bench.method import Attack, Batch, Losses, Method, Nets
+from bench.networks import build, flops
+from bench.scenario import PGD10_EPOCH, Ruleset, Scenario
+from bench.training.schedule import learning_rate
+from bench.training.selection import Selection, measure
+
+ROLES = {"teacher": "robust", "natural_teacher": "natural"}  # what a method calls a teacher, and its name in scenarios
+
+
+class Trainer:
+    """One trial in training: a student, its method, what it may spend and what it spent.
+
+    The state after step k depends on the arguments and k alone (bit for bit on the CPU): random streams are keyed
+    by step, so `state()` and `restore()` need not carry them.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        method: Method,
+        splits: Mapping[str, Split],
+        teachers: Mapping[str, nn.Module],
+        *,
+        seed: int,
+        passes: float,
+        ruleset: Ruleset = "compute",
+        device: str = "cpu",
+    ) -> None:
+        self.scenario, self.method, self.seed, self.device = scenario, method, seed, device
+        self.train, self.validation = (splits[name].to(device) for name in ("train", "validation"))
+        spec = scenario.optimiser
+        self.batch_size = spec.batch_size
+        self.steps_per_epoch = len(self.train) // self.batch_size
+        if not self.steps_per_epoch:
+            raise TemperError(f"batch size {self.batch_size} is more than the {len(self.train)} training examples")
+
+        self.student = self._seeded("initialisation", lambda: build(scenario.student, *self._task))
+        self.meter = Meter(flops(self.student, scenario.data.shape))
+        self.budget = Budget(ruleset, passes, len(self.train), self.batch_size, PGD10_EPOCH)
+        self.nets = Nets({}, *self._task, device, on_add=self.meter.watch)
+        self.nets.add("student", self.student, self._sgd)
+        for role in sorted(method.needs):
+            self.nets.add(role, _frozen(self._teacher(role, teachers)))
+        self._seeded("setup", lambda: method.setup(self.nets))
+
+        self.selection = Selection(scenario.selection.thresholds())
+        self.step_index = 0
+        self.dearest_step = 0.0
+        self.seconds = self.device_seconds = 0.0
+
+    @property
+    def progress(self) -> float:
+        """Fraction of the budget spent, in [0, 1]."""
+        return self.budget.progress(self.meter.passes, self.step_index)
+
+    @property
+    def ended(self) -> bool:
+        """Whether no further step fits into the budget."""
+        return not self.budget.fits(self.meter.passes, self.step_index, self.dearest_step)
+
+    def run(self, after_step: Callable[[Trainer, Mapping[str, float]], None] = lambda trainer, losses: None) -> None:
+        """Train until the budget is spent. `after_step` may log, save, or raise to stop."""
+        while not self.ended:
+            started, worked = time.perf_counter(), self._device_clock()
+            losses = self.step()
+            self.device_seconds += self._device_clock() - worked
+            self.seconds += time.perf_counter() - started
+            if self.budget.overspent(self.meter.passes):
+                raise TemperError(f"one step of {self.name} exceeds the budget of {self.budget.total:.0f} passes")
+            if self.selection.due(self.progress, self.ended):
+                self._select()
+            after_step(self, losses)
+
+    def step(self) -> dict[str, float]:
+        """One training step: batch, inner maximisation, losses, update. Returns the losses by network."""
+        before = self.meter.passes
+        batch = self.batch()
+        self._set_learning_rate(batch.progress)
+        batch.x_adv = self.perturb(batch)
+        losses = self._update(self.losses(batch))
+        with torch.no_grad():
+            self.method.after_step(self.nets, batch, losses)
+        self.step_index += 1
+        if self.step_index % self.steps_per_epoch == 0:
+            self.method.epoch_end(self.nets)
+        self.dearest_step = max(self.dearest_step, self.meter.passes - before)
+        return losses
+
+    @property
+    def name(self) -> str:
+        return self.method.info.name
+
+    def state(self) -> dict[str, Any]:
+        """All that a resumed trial needs, as a tree of tensors and JSON values."""
+        trained = {name: net.module.state_dict() for name, net in self.nets.networks.items() if name not in ROLES}
+        return {
+            "networks": trained,
+            "optimisers": {name: opt.state_dict() for name, opt in self.nets.optimisers.items()},
+            "method": self.nets.state,
+            "meter": self.meter.state(),
+            "selection": self.selection.state(),
+            "step": self.step_index,
+            "dearest_step": self.dearest_step,
+            "seconds": [self.seconds, self.device_seconds],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from a `state()` of the same trial."""
+        for name, weights in state["networks"].items():
+            self.nets.networks[name].module.load_state_dict(weights)
+        for name, optimiser in state["optimisers"].items():
+            self.nets.optimisers[name].load_state_dict(optimiser)
+        self.nets.state = dict(state["method"])
+        self.meter.restore(state["meter"])
+        self.selection.restore(state["selection"])
+        self.step_index, self.dearest_step = state["step"], state["dearest_step"]
+        self.seconds, self.device_seconds = state["seconds"]
+
+    @property
+    def _task(self) -> tuple[tuple[int, ...], int]:
+        return self.scenario.data.shape, self.scenario.data.classes
+
+    def _device_clock(self) -> float:
+        """Seconds that the device worked: of this process on a CPU, of the wall on a GPU (after it caught up)."""
+        if self.device.startswith("cuda"):
+            torch.cuda.synchronize()
+            return time.perf_counter()
+        return time.process_time()
+
+    def _seeded(self, purpose: str, make: Callable[[], Any]) -> Any:
+        """What `make` returns, its random weights drawn from a stream of the trial's."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(rng(self.seed, purpose).initial_seed())
+            return make()
+
+    def _teacher(self, role: str, teachers: Mapping[str, nn.Module]) -> nn.Module:
+        if role not in ROLES or ROLES[role] not in teachers:
+            raise ContractError(
+                f"method {self.name!r} needs a {role.replace('_', ' ')}, "
+                f"and scenario {self.scenario.name!r} has none (it has {', '.join(teachers) or 'no teacher'})"
+            )
+        return teachers[ROLES[role]]
+
+    def _sgd(self, parameters: Any) -> torch.optim.SGD:
+        spec = self.scenario.optimiser
+        return torch.optim.SGD(
+            parameters,
+            lr=spec.learning_rate,
+            momentum=spec.momentum,
+            nesterov=spec.nesterov,
+            weight_decay=spec.weight_decay,
+        )
+
+    def _set_learning_rate(self, progress: float) -> None:
+        for group in self.nets.optimisers["student"].param_groups:
+            group["lr"] = learning_rate(self.scenario.optimiser, progress)
+
+    def batch(self) -> Batch:
+        """The next training batch: augmented, in the trial's own order."""
+        epoch, position = divmod(self.step_index, self.steps_per_epoch)
+        order = torch.randperm(len(self.train), generator=rng(self.seed, "order", epoch)).to(self.device)
+        index = order[position * self.batch_size : (position + 1) * self.batch_size]
+        x = augment(self.train.inputs(index), self.scenario.augmentation, self._rng("augmentation"))
+        y = self.train.y[index]
+        return Batch(x=x, y=y, x_adv=x, index=index, progress=self.progress, rng=self._rng("method"))
+
+    def _rng(self, purpose: str) -> torch.Generator:
+        return rng(self.seed, purpose, self.step_index, self.device)
+
+    def perturb(self, batch: Batch) -> Tensor:
+        """The adversarial inputs that the method's `attack` asks for, inside the ball."""
+        self._set_modes(training=False)
+        with torch.no_grad():
+            attack = self.method.attack(self.nets, batch)
+        if attack is None:
+            return batch.x
+        if isinstance(attack, Tensor):
+            if attack.shape != batch.x.shape:
+                raise self._breach(f"attack returned shape {tuple(attack.shape)} for inputs {tuple(batch.x.shape)}")
+            return self.scenario.threat.project(batch.x, attack.detach())
+        if not isinstance(attack, Attack):
+            raise self._breach(f"attack returned {type(attack).__name__}, not Attack, a tensor or None")
+        try:
+            return ascend(
+                attack.objective,
+                batch.x,
+                self.scenario.threat.with_eps(attack.eps),
+                steps=self.scenario.attack.steps if attack.steps is None else attack.steps,
+                step_size=self.scenario.attack.step_size if attack.step_size is None else attack.step_size,
+                start=attack.start,
+                generator=self._rng("attack"),
+            )
+        except ValueError as error:
+            raise self._breach(f"attack: {error}") from error
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The scalar loss of each trained network, all at the same weights."""
+        self._set_modes(training=True)
+        losses: Losses = self.method.loss(self.nets, batch)
+        named = losses if isinstance(losses, dict) else {"student": losses}
+        return {name: self._reduced(name, loss, len(batch.x)) for name, loss in named.items()}
+
+    def _reduced(self, name: str, loss: Tensor, examples: int) -> Tensor:
+        if name not in self.nets.optimisers:
+            raise self._breach(f"loss for {name!r}, which has no optimiser (trained: {list(self.nets.optimisers)})")
+        if not isinstance(loss, Tensor) or loss.shape not in ((), (examples,)):
+            got = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+            raise self._breach(f"loss {name!r} is {got}; it must be a scalar or have shape ({examples},)")
+        if not loss.requires_grad:
+            raise self._breach(f"loss {name!r} does not depend on the weights of {name!r}")
+        return loss.mean()
+
+    def _update(self, losses: Mapping[str, Tensor]) -> dict[str, float]:
+        """Differentiate each loss with respect to its own network, then step the optimisers in the same order."""
+        values = {name: loss.item() for name, loss in losses.items()}
+        for name, value in values.items():
+            if value != value or value in (float("inf"), float("-inf")):
+                raise Diverged(name, self.step_index)
+        for position, (name, loss) in enumerate(losses.items()):
+            self.nets.optimisers[name].zero_grad()
+            parameters = list(self.nets.networks[name].module.parameters())
+            with self.meter.differentiating(name):
+                loss.backward(inputs=parameters, retain_graph=position < len(losses) - 1)
+        for name in losses:
+            self.nets.optimisers[name].step()
+        return values
+
+    def _set_modes(self, *, training: bool) -> None:
+        """Students and auxiliaries train in `loss` and rest in `attack`; teachers never train."""
+        for name, net in self.nets.networks.items():
+            net.module.train(training and name not in ROLES)
+
+    def _select(self) -> None:
+        delivered = self.method.deliver(self.nets)
+        with self.meter.paused():
+            candidate = measure(delivered, self.validation, self.scenario, self.step_index, self.progress)
+        self.selection.offer(candidate, delivered)
+
+    def _breach(self, what: str) -> ContractError:
+        return ContractError(f"method {self.name!r} breaks the contract: {what}")
+
+
+def _frozen(module: nn.Module) -> nn.Module:
+    """The module in eval mode, its weights without gradient."""
+    return module.eval().requires_grad_(False)

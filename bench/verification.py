@@ -1,0 +1,102 @@
+"""`verify`: whether records say what their files say. Accuracies are recomputed, hashes and counts compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bench.errors import TemperError
+from bench.evaluation.summary import outcome_hashes, summarise
+from bench.hashing import file_digest
+from bench.leaderboard.collect import read_outcomes
+from bench.method import METHODS
+from bench.records import WEIGHTS_LIMIT, RunRecord, read_record
+from bench.scenario import Scenario, load_scenario, shipped_scenarios
+
+ATTESTED = "passes, seconds, memory and learning curves are attested by the machine that trained"
+
+
+def verify_folder(folder: Path) -> list[str]:
+    """All that is wrong with the record in `folder`; empty when everything that can be recomputed agrees."""
+    try:
+        record = read_record(folder)
+        problems = [*_identity(record, folder), *_weights(record, folder)]
+        if record.status == "complete":
+            problems += _results(record, folder)
+    except TemperError as error:
+        problems = [str(error)]
+    return [problem if str(folder) in problem else f"{folder}: {problem}" for problem in problems]
+
+
+def _identity(record: RunRecord, folder: Path) -> Iterator[str]:
+    """Trial id, place, scenario, seed, method."""
+    trial = record.trial
+    if trial.id != record.trial_id:
+        yield f"trial_id is {record.trial_id}, its trial hashes to {trial.id}"
+    place = (trial.scenario, trial.method, record.trial_id)
+    if tuple(folder.resolve().parts[-3:]) != place:
+        yield f"lies in the wrong place, belongs in records/{'/'.join(place)}"
+    if trial.method not in METHODS:
+        yield f"method {trial.method!r} is not registered here"
+    if trial.scenario in shipped_scenarios():
+        scenario = load_scenario(trial.scenario)
+        if trial.train_fingerprint == scenario.train_fingerprint() and trial.seed != scenario.seed(trial.seed_index):
+            yield f"seed {trial.seed} is not the scenario's seed number {trial.seed_index}"
+
+
+def _weights(record: RunRecord, folder: Path) -> Iterator[str]:
+    """Every file of weights against its hash."""
+    for name, weights in record.weights.items():
+        file = folder / f"{name}.safetensors"
+        if file.is_file():
+            if file_digest(file) != weights.sha256:
+                yield f"{file.name} has SHA-256 {file_digest(file)}, the record says {weights.sha256}"
+            elif file.stat().st_size != weights.bytes:
+                yield f"{file.name} has {file.stat().st_size} bytes, the record says {weights.bytes}"
+        elif weights.bytes <= WEIGHTS_LIMIT:
+            yield f"{file.name} is missing"
+
+
+def _results(record: RunRecord, folder: Path) -> Iterator[str]:
+    """Accuracies and hashes, recomputed from the outcomes; selection, recomputed from its curve."""
+    stored, training = record.evaluation, record.training
+    if stored is None or training is None or set(record.weights) != {"best", "last"}:
+        yield "a complete record needs training, evaluation and both hashes of weights"
+        return
+    frame = read_outcomes(folder)
+    yield from _table_problems(frame, record)
+    for name, sha in outcome_hashes(frame).items():
+        if stored.outcomes.get(name) != sha:
+            yield f"outcomes of {name} hash to {sha}, the record says {stored.outcomes.get(name)}"
+    computed = summarise(frame)
+    for field in ("clean", "robust", "attacks", "further"):
+        if getattr(stored, field) != computed[field]:
+            yield f"evaluation.{field} is {getattr(stored, field)}, the outcomes give {computed[field]}"
+    best = max(training.curve, key=lambda c: (c.robust, c.clean, c.step))
+    if best != training.best:
+        yield f"training.best is step {training.best.step}, the curve's best is step {best.step}"
+    if training.passes > training.allowed and record.trial.ruleset == "compute":
+        yield f"training spent {training.passes:.1f} passes, allowed were {training.allowed:.1f}"
+
+
+def _table_problems(frame: pd.DataFrame, record: RunRecord) -> Iterator[str]:
+    """Whether the table of outcomes can be one of this scenario at all."""
+    from bench.evaluation.protocol import ATTACKS, MISCLASSIFIED, ROBUST
+
+    outcome = frame["outcome"].to_numpy()
+    strange = set(np.unique(outcome)) - {MISCLASSIFIED, ROBUST, *range(1, len(ATTACKS) + 1)}
+    if strange:
+        yield f"outcomes.parquet holds unknown outcomes {sorted(int(each) for each in strange)}"
+    if not np.array_equal(frame["prediction"] == frame["label"], outcome != MISCLASSIFIED):
+        yield "outcomes.parquet: predictions and outcomes disagree on what is misclassified"
+    scenario = _scenario(record)
+    if scenario and len(frame) != scenario.data.split.test:
+        yield f"outcomes.parquet has {len(frame)} rows, the test split {scenario.data.split.test}"
+
+
+def _scenario(record: RunRecord) -> Scenario | None:
+    name = record.trial.scenario
+    return load_scenario(name) if name in shipped_scenarios() else None

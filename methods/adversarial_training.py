@@ -1,0 +1,60 @@
+"""Training without a teacher: the baselines that every distillation method must beat."""
+
+from torch import Tensor
+
+from bench import Attack, Batch, Method, Nets, register
+from bench.losses import cross_entropy, kl, kl_logits
+
+
+@register(
+    "natural",
+    version="1",
+    family="teacher-free",
+    reference="empirical risk minimisation",
+    passes="3",
+)
+class Natural(Method):
+    """Cross entropy on clean inputs: no defence at all."""
+
+    def loss(self, nets: Nets, batch: Batch) -> Tensor:
+        return cross_entropy(nets.student(batch.x), batch.y)
+
+
+@register(
+    "pgd-at",
+    version="madry2018",
+    family="teacher-free",
+    reference="arXiv:1706.06083",
+    passes="2*K + 3",
+)
+class PGDAT(Method):
+    """Adversarial training: cross entropy on the worst inputs that PGD finds (Eq. 2.1)."""
+
+    def attack(self, nets: Nets, batch: Batch) -> Attack:
+        return Attack(lambda x: cross_entropy(nets.student(x), batch.y))
+
+    def loss(self, nets: Nets, batch: Batch) -> Tensor:
+        return cross_entropy(nets.student(batch.x_adv), batch.y)
+
+
+@register(
+    "trades",
+    version="zhang2019",
+    family="teacher-free",
+    reference="arXiv:1901.08573",
+    deviations="The clean prediction inside the inner maximisation is computed once per step, not at each iterate; "
+    "it is not detached in the outer loss, as in the authors' code.",
+    passes="2*K + 7",
+)
+class TRADES(Method):
+    """Cross entropy on clean inputs, plus the divergence of predictions between clean and adversarial (Eq. 5)."""
+
+    beta: float = 6.0
+
+    def attack(self, nets: Nets, batch: Batch) -> Attack:
+        clean = nets.student(batch.x).softmax(1)
+        return Attack(lambda x: kl(clean, nets.student(x)), start="gaussian")
+
+    def loss(self, nets: Nets, batch: Batch) -> Tensor:
+        clean, adversarial = nets.student(batch.x), nets.student(batch.x_adv)
+        return cross_entropy(clean, batch.y) + self.beta * kl_logits(clean, adversarial)
