@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bench.evaluation import Evaluation, evaluate
-    from bench.leaderboard import leaderboard, load_student
     from bench.method import Attack, Batch, Losses, Method, Nets, register
+    from bench.ranking import leaderboard, load_student
     from bench.scenario import Scenario, load_scenario
     from bench.threat import L2, Linf, Threat
 
@@ -24,8 +24,8 @@ _HOMES = {
     "register": "bench.method",
     "Evaluation": "bench.evaluation",
     "evaluate": "bench.evaluation",
-    "leaderboard": "bench.leaderboard",
-    "load_student": "bench.leaderboard",
+    "leaderboard": "bench.ranking",
+    "load_student": "bench.ranking",
     "Scenario": "bench.scenario",
     "load_scenario": "bench.scenario",
     "L2": "bench.threat",

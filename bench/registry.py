@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from bench.errors import TemperError, unknown
 
@@ -12,31 +13,42 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Maps names to things of one kind. Plug-ins of the entry-point `group` are loaded at the first look-up."""
+    """Maps names to things of one kind. Plug-ins of the entry-point `group` are loaded at the first look-up.
+
+    A thing may be given as "module:attribute"; it is then imported when it is first asked for.
+    """
 
     def __init__(self, kind: str, group: str | None = None) -> None:
         self.kind = kind
         self.group = group
         self.broken: dict[str, str] = {}
-        self._things: dict[str, T] = {}
+        self._things: dict[str, T | str] = {}
         self._loaded = group is None
 
-    def add(self, name: str, thing: T) -> T:
+    def add(self, name: str, thing: T | str) -> None:
         """Register `thing`. Raises TemperError when the name is taken by something else."""
         if name in self._things and not _same(self._things[name], thing):
             raise TemperError(f"{self.kind} {name!r} is registered twice: {self._things[name]!r} and {thing!r}")
         self._things[name] = thing
-        return thing
 
     def register(self, name: str) -> Callable[[T], T]:
         """Decorator form of `add`."""
-        return lambda thing: self.add(name, thing)
+
+        def decorate(thing: T) -> T:
+            self.add(name, thing)
+            return thing
+
+        return decorate
 
     def __getitem__(self, name: str) -> T:
         self._load()
         if name not in self._things:
             raise unknown(self.kind, name, self._things)
-        return self._things[name]
+        thing = self._things[name]
+        if isinstance(thing, str):
+            module, _, attribute = thing.partition(":")
+            thing = self._things[name] = getattr(import_module(module), attribute)
+        return cast(T, thing)
 
     def __contains__(self, name: str) -> bool:
         self._load()

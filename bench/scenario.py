@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from bench.errors import TemperError, unknown
 from bench.hashing import derive, digest
-from bench.threat import Threat
+from bench.threat import Radius, Threat
 
 Ruleset = Literal["compute", "epochs"]
 Tier = Literal["s", "m", "l"]
@@ -82,7 +82,7 @@ class AttackSpec(Spec):
     """Defaults of the inner maximisation, and the attack of the selection."""
 
     steps: int = Field(10, ge=1)
-    step_size: float = Field(gt=0)
+    step_size: Radius = Field(gt=0)
 
 
 class OptimiserSpec(Spec):
@@ -219,24 +219,47 @@ def shipped_scenarios() -> list[str]:
 
 
 def load_scenario(name_or_path: str | Path) -> Scenario:
-    """Read a scenario that ships, by name, or a file of one's own, by path. Raises TemperError when it is not valid."""
-    path = Path(name_or_path)
-    if path.suffix != ".toml":
-        path = SCENARIOS / f"{name_or_path}.toml"
-        if not path.exists():
-            raise unknown("scenario", str(name_or_path), shipped_scenarios())
+    """Read a scenario that ships, by name, or a file of one's own, by path. Raises TemperError when it is not valid.
+
+    A file may say `extends = "NAME"`: it then changes single fields of a scenario that ships.
+    """
+    path = _path(name_or_path)
     try:
-        content = tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        raise TemperError(f"no scenario file at {path}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TemperError(f"{path} is not valid TOML: {error}") from None
-    try:
-        scenario = Scenario.model_validate({"name": path.stem} | content)
+        scenario = Scenario.model_validate({"name": path.stem} | _content(path))
     except ValidationError as error:
         raise TemperError(f"{path}: {_first_problem(error)}") from None
     where = scenario.data.path
     return scenario.with_data(path.parent / where) if where and not where.is_absolute() else scenario
+
+
+def _path(name_or_path: str | Path) -> Path:
+    path = Path(name_or_path)
+    if path.suffix == ".toml":
+        return path
+    if str(name_or_path) not in shipped_scenarios():
+        raise unknown("scenario", str(name_or_path), shipped_scenarios())
+    return SCENARIOS / f"{name_or_path}.toml"
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """What a file says, on top of what it extends."""
+    try:
+        content = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise TemperError(f"no scenario file at {path} ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise TemperError(f"{path} is not valid TOML: {error}") from None
+    base = content.pop("extends", None)
+    return content if base is None else _merged(_content(_path(base)), content)
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `changes`, table by table; `options` are taken whole, since they belong to one network."""
+    merged = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = _merged(base[key], value) if both and key != "options" else value
+    return merged
 
 
 def _first_problem(error: ValidationError) -> str:

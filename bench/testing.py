@@ -130,7 +130,8 @@ def keeps_off_global_randomness(subject: Subject) -> None:
     """Random numbers come from `batch.rng`; the global streams of Python, NumPy and torch stay as they are."""
 
     def streams() -> tuple[Any, ...]:
-        return random.getstate(), np.random.get_state()[1].tobytes(), torch.get_rng_state().numpy().tobytes()
+        numpy = np.random.get_state(legacy=False)["state"]
+        return random.getstate(), numpy["pos"], numpy["key"].tobytes(), torch.get_rng_state().numpy().tobytes()
 
     trainer = subject.trainer()
     before = streams()
@@ -217,8 +218,8 @@ CHECKS: tuple[Check, ...] = (
 def formula_passes(formula: str, trainer: Trainer) -> float:
     """The value of a registration's `passes`: K attack steps, r and r_N teachers, other networks by their names."""
     prices = trainer.meter.prices
-    values = {name: price for name, price in prices.items() if name not in ROLES}
-    values |= {"K": trainer.scenario.attack.steps, "r": prices.get("teacher"), "r_N": prices.get("natural_teacher")}
+    symbols = {"teacher": "r", "natural_teacher": "r_N"}
+    values = {symbols.get(name, name): price for name, price in prices.items()} | {"K": trainer.scenario.attack.steps}
     return float(eval(formula, {"__builtins__": {}}, values))  # a registration is code already
 
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from fractions import Fraction
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
 Start = Literal["uniform", "gaussian", "zero"]
+
+
+def _fraction(value: Any) -> Any:
+    """8/255 for "8/255"; anything else as it is."""
+    return float(Fraction(value)) if isinstance(value, str) else value
+
+
+Radius = Annotated[float, BeforeValidator(_fraction)]  # in the units of the input; files may write "8/255"
 
 
 class Threat(BaseModel):
@@ -21,7 +30,7 @@ class Threat(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     norm: Literal["Linf", "L2"]
-    eps: float = Field(ge=0)
+    eps: Radius = Field(ge=0)
     bounds: tuple[float, float] = (0.0, 1.0)
 
     @model_validator(mode="after")

@@ -11,8 +11,8 @@ import pandas as pd
 from bench.errors import TemperError
 from bench.evaluation.summary import outcome_hashes, summarise
 from bench.hashing import file_digest
-from bench.leaderboard.collect import read_outcomes
 from bench.method import METHODS
+from bench.ranking.collect import read_outcomes
 from bench.records import WEIGHTS_LIMIT, RunRecord, read_record
 from bench.scenario import Scenario, load_scenario, shipped_scenarios
 

@@ -19,7 +19,6 @@ from bench.teachers import load_teachers
 from bench.training.loop import Trainer
 
 SEED = 20261124  # of no board
-GRID = [(rate, decay) for rate, decay in product((0.05, 0.1, 0.2), (2e-4, 5e-4, 2e-3))]
 METHODS = ("pgd-at", "rslad")
 
 
@@ -53,8 +52,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--epochs", type=float, default=100)
+    parser.add_argument("--rates", type=float, nargs="+", default=[0.05, 0.1, 0.2])
+    parser.add_argument("--decays", type=float, nargs="+", default=[2e-4, 5e-4, 2e-3])
     arguments = parser.parse_args()
-    cases = [(method, rate, decay, arguments.epochs) for rate, decay in GRID for method in METHODS]
+    grid = list(product(arguments.rates, arguments.decays))
+    cases = [(method, rate, decay, arguments.epochs) for rate, decay in grid for method in METHODS]
     with ProcessPoolExecutor(arguments.jobs) as executor:
         results = dict(zip(cases, executor.map(trial, cases), strict=True))
     print(f"Validation accuracies in percent (300 images), {arguments.epochs:g} PGD-10 epochs of compute:\n")

@@ -19,7 +19,7 @@ from scipy.special import ndtri
 from scipy.stats import multivariate_normal, norm
 from scipy.stats import t as student_t
 
-from bench.leaderboard.statistics import (
+from bench.ranking.statistics import (
     gap_closed,
     holm_pairs,
     mean_interval,

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from bench.errors import TemperError
 
@@ -26,6 +28,40 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output.")
 def print_json(value: Any) -> None:
     """`value` as JSON with sorted keys, alone on standard output."""
     print(json.dumps(value, sort_keys=True, indent=1))
+
+
+def console() -> Console:
+    """Where tables are printed: standard output, wide enough for a whole table where it is no terminal."""
+    plain = Console()
+    return plain if plain.is_terminal else Console(width=160)
+
+
+def print_rows(rows: list[dict[str, Any]], columns: list[str], title: str) -> None:
+    """A table of these columns; the first one is never cut."""
+    table = Table(title=title)
+    for position, column in enumerate(columns):
+        table.add_column(column, no_wrap=not position, overflow="fold")
+    for row in rows:
+        table.add_row(*(words(row[column]) for column in columns))
+    console().print(table)
+
+
+def print_sheet(row: dict[str, Any]) -> None:
+    """One thing in full, a line a field; fields without a value are left out."""
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for key, value in row.items():
+        if value not in ("", None, {}, []):
+            table.add_row(f"[bold]{key}[/]", words(value))
+    console().print(table)
+
+
+def words(value: Any) -> str:
+    """A value as it stands in a table."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} = {words(each)}" for key, each in value.items())
+    if isinstance(value, list):
+        return ", ".join(value) or "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def pick_device(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from bench.cli.options import AsJson, Leaderboards, print_json
+from bench.cli.options import AsJson, Leaderboards, console, print_json
 from bench.scenario import Recipe, Ruleset, Tier, Track
 
 Format = Literal["table", "markdown", "csv", "latex", "json"]
@@ -25,10 +25,8 @@ def leaderboard(
     leaderboards: Leaderboards = None,
 ) -> None:
     """Print the ranked table of a scenario."""
-    from rich.console import Console
-
     from bench import leaderboard as build
-    from bench.leaderboard.render import render, to_table
+    from bench.ranking.render import render, to_table
 
     frame = build(scenario, ruleset=ruleset, budget=budget, recipe=recipe, track=track, leaderboards=leaderboards)
     for problem in frame.attrs["problems"]:
@@ -38,9 +36,7 @@ def leaderboard(
     elif frame.empty:
         print(f"no records of {scenario} under these settings; `temper run {scenario}` makes some", file=sys.stderr)
     else:
-        console = Console()
-        console = console if console.is_terminal else Console(width=160)
-        console.print(to_table(frame))
+        console().print(to_table(frame))
 
 
 def verify(

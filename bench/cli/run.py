@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.cli.options import AsJson, Data, Device, Leaderboards, parse_fields, pick_device, print_json
+from bench.cli.options import AsJson, Data, Device, Leaderboards, console, parse_fields, pick_device, print_json
 from bench.scenario import Recipe, Ruleset, Tier
 
 
@@ -70,7 +70,6 @@ def run(
 
 def _summary(runner: Any, trials: list[Any]) -> None:
     """One line a recorded trial."""
-    from rich.console import Console
     from rich.table import Table
 
     from bench.records import read_record, trial_folder
@@ -91,4 +90,4 @@ def _summary(runner: Any, trials: list[Any]) -> None:
             f"{training.seconds + verdict.seconds:.0f}" if training and verdict else "-",
             record.failure or ("collapsed" if training and training.collapsed else record.status),
         )
-    Console().print(table)
+    console().print(table)

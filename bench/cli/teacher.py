@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.cli.options import AsJson, Data, Device, pick_device, print_json
+from bench.cli.options import AsJson, Data, Device, pick_device, print_json, print_rows
 
 app = typer.Typer(no_args_is_help=True, help="The teachers of a scenario: list, train, check.")
 ScenarioName = Annotated[str, typer.Argument(help="Name or path of a scenario.", show_default=False)]
@@ -22,7 +22,6 @@ def list_teachers(
     json: AsJson = False,
 ) -> None:
     """Teachers, whether their weights are on this machine, and what was measured."""
-    from bench.cli.inspect import _table
     from bench.scenario import load_scenario, shipped_scenarios
 
     rows = []
@@ -32,7 +31,7 @@ def list_teachers(
     if json:
         print_json(rows)
     else:
-        _table(rows, ["scenario", "teacher", "network", "here", "clean", "robust", "recipe"], "Teachers")
+        print_rows(rows, ["scenario", "teacher", "network", "here", "clean", "robust", "recipe"], "Teachers")
 
 
 @app.command()

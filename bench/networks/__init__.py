@@ -14,11 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.errors import TemperError
-from bench.networks.cnn import cnn
-from bench.networks.mlp import mlp
-from bench.networks.mobilenetv2 import mobilenetv2
 from bench.networks.normalise import Normalise
-from bench.networks.resnet import preactresnet18, resnet18, wideresnet, wrn_28_10, wrn_34_10
 from bench.networks.timm import timm_factory
 from bench.networks.weights import load_weights, read_weights, save_weights
 from bench.registry import Registry
@@ -38,14 +34,14 @@ __all__ = [
 Factory = Callable[..., nn.Module]  # called with (shape, classes, **options)
 
 NETWORKS: Registry[Factory] = Registry("network", group="temper.networks")
-NETWORKS.add("cnn", cnn)
-NETWORKS.add("mlp", mlp)
-NETWORKS.add("mobilenetv2", mobilenetv2)
-NETWORKS.add("preactresnet18", preactresnet18)
-NETWORKS.add("resnet18", resnet18)
-NETWORKS.add("wideresnet", wideresnet)
-NETWORKS.add("wrn-28-10", wrn_28_10)
-NETWORKS.add("wrn-34-10", wrn_34_10)
+NETWORKS.add("cnn", "bench.networks.cnn:cnn")
+NETWORKS.add("mlp", "bench.networks.mlp:mlp")
+NETWORKS.add("mobilenetv2", "bench.networks.mobilenetv2:mobilenetv2")  # torchvision takes seconds to import
+NETWORKS.add("preactresnet18", "bench.networks.resnet:preactresnet18")
+NETWORKS.add("resnet18", "bench.networks.resnet:resnet18")
+NETWORKS.add("wideresnet", "bench.networks.resnet:wideresnet")
+NETWORKS.add("wrn-28-10", "bench.networks.resnet:wrn_28_10")
+NETWORKS.add("wrn-34-10", "bench.networks.resnet:wrn_34_10")
 
 
 def build(spec: NetworkSpec, shape: tuple[int, ...], classes: int) -> nn.Module:

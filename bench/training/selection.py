@@ -49,8 +49,8 @@ def measure(module: nn.Module, split: Split, scenario: Scenario, step: int, prog
     return Candidate(
         step=step,
         progress=progress,
-        robust=torch.cat(robust).float().mean().item(),
-        clean=(predicted == y).float().mean().item(),
+        robust=torch.cat(robust).double().mean().item(),
+        clean=(predicted == y).double().mean().item(),
         top_class=predicted.bincount().max().item() / len(predicted),
     )
 

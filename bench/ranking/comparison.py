@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import t as student_t
 
 from bench.errors import TemperError
-from bench.leaderboard.variance import Array, as_outcomes, interaction, satterthwaite
+from bench.ranking.variance import Array, as_outcomes, interaction, satterthwaite
 
 Group = frozenset[int]
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bench.leaderboard.collect import Entry
-from bench.leaderboard.statistics import prediction_interval
+from bench.ranking.collect import Entry
+from bench.ranking.statistics import prediction_interval
 
 
 def verdict(stored: Entry, again: Entry, row: Sequence[Entry], variance: float, df: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.leaderboard.board import leaderboard
+from bench.ranking.board import leaderboard
 
 if TYPE_CHECKING:
     from torch import nn
@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 __all__ = ["leaderboard", "load_student"]
 
 
-def load_student(record: str | Path, which: str = "best") -> nn.Module:
+def load_student(record: str | Path, which: str = "best", scenario: str | Path | None = None) -> nn.Module:
     """The student of a record (its folder or record.json) in eval mode, by its `best` or `last` weights.
+
+    A record of a scenario of one's own needs the path of that scenario.
 
     Raises TemperError when the record is damaged, its scenario is not known, or its weights lie elsewhere.
     """
@@ -24,7 +26,7 @@ def load_student(record: str | Path, which: str = "best") -> nn.Module:
 
     path = Path(record)
     folder = path if path.is_dir() else path.parent
-    scenario = load_scenario(read_record(path).trial.scenario)
-    module = build(scenario.student, scenario.data.shape, scenario.data.classes)
+    made_on = load_scenario(scenario or read_record(path).trial.scenario)
+    module = build(made_on.student, made_on.data.shape, made_on.data.classes)
     load_weights(module, folder / f"{which}.safetensors")
     return module.eval()

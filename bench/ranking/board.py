@@ -12,9 +12,9 @@ import pandas as pd
 
 from bench.errors import TemperError
 from bench.evaluation.protocol import ROBUST
-from bench.leaderboard.collect import Collection, Entry, collect, read_outcome_file
-from bench.leaderboard.reproduction import reproduced
-from bench.leaderboard.statistics import (
+from bench.ranking.collect import Collection, Entry, collect, read_outcome_file
+from bench.ranking.reproduction import reproduced
+from bench.ranking.statistics import (
     gap_closed,
     holm_pairs,
     letters,

@@ -79,7 +79,9 @@ def fit_prior(variance: Array, df: Array) -> Prior:
     return Prior(float(np.exp(logs.mean() + digamma(half) - np.log(half))), 2 * half)
 
 
-def moderated_variance(accuracies: Sequence[NDArray[Any]], largest_prior_df: float = LARGEST_PRIOR_DF) -> tuple[Array, Array]:
+def moderated_variance(
+    accuracies: Sequence[NDArray[Any]], largest_prior_df: float = LARGEST_PRIOR_DF
+) -> tuple[Array, Array]:
     """Variance of ONE seed's accuracy (M,) and its df (M,), from each method's accuracies (S_m,), one per seed.
 
     Empirical Bayes (Smyth 2004): (d0 s0^2 + d s^2) / (d0 + d) with d0 + d df, at most the df of all methods

@@ -1,6 +1,6 @@
 """Statistics of a leaderboard, pure functions on arrays: `variance` (one method), `comparison` (more)."""
 
-from bench.leaderboard.comparison import (
+from bench.ranking.comparison import (
     Difference,
     Gap,
     Pairs,
@@ -13,7 +13,7 @@ from bench.leaderboard.comparison import (
     pairwise,
     rank_bounds,
 )
-from bench.leaderboard.variance import Interval, mean_interval, moderated_variance, prediction_interval
+from bench.ranking.variance import Interval, mean_interval, moderated_variance, prediction_interval
 
 __all__ = [
     "Difference",

@@ -12,8 +12,8 @@ from scipy import stats
 from scipy.special import digamma, polygamma
 
 from bench.errors import TemperError
-from bench.leaderboard import comparison, variance
-from bench.leaderboard.statistics import (
+from bench.ranking import comparison, variance
+from bench.ranking.statistics import (
     Gap,
     gap_closed,
     holm,

@@ -1,0 +1,95 @@
+"""What a board says, in words: computed from ranks and tie groups, so that no sentence outlives its numbers."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from bench.dashboard.tables import labels, methods, teacher
+from bench.dashboard.text import listed, shortened
+
+NAMES = 6  # how many tied methods a sentence lists before it counts them
+
+
+def finding(frame: pd.DataFrame) -> str:
+    """Who leads and who is tied, as one sentence; plain text, not escaped. A board without methods gives ''."""
+    board = methods(frame)
+    names = [shortened(label, 40) for label in labels(board)]
+    ranked = [k for k, status in enumerate(board["status"]) if status == "ranked"]
+    if not names:
+        return ""
+    if not ranked:
+        return f"No method is ranked yet; so far {names[0]} is highest, at {_percent(board['robust'].iloc[0])}."
+    ties = {k: set(str(board["tie_group"].iloc[k])) for k in ranked}
+    if len(ranked) == 1:
+        return f"{names[ranked[0]]} is the only ranked method."
+    return _order(names, ties)
+
+
+def figures_in_words(frame: pd.DataFrame) -> str:
+    """The numbers that go with the finding: the best robust accuracy, its interval, the teacher's."""
+    board = methods(frame)
+    ranked = board[board["status"] == "ranked"]
+    if ranked.empty:
+        return ""
+    best = ranked.iloc[0]
+    words = f"Highest robust accuracy: {_percent(best['robust'])}"
+    if pd.notna(best["robust_low"]):
+        words += f" (95% interval {_number(best['robust_low'])} to {_number(best['robust_high'])})"
+    guide = teacher(frame)
+    return words + ("." if guide is None else f"; the teacher reaches {_percent(guide['robust'])}.")
+
+
+def _order(names: list[str], ties: dict[int, set[str]]) -> str:
+    """The first two groups by name, the rest by number."""
+    first, rest = _group(list(ties), ties)
+    if not rest and _all_tied(first, ties):
+        return f"All {len(first)} methods are tied: {_names(first, names)}."
+    parts = [_leaders(first, names, ties)]
+    if rest:
+        second, last = _group(rest, ties)
+        parts.append(_followers(second, first, names, ties))
+        parts += [f"{len(last)} more {'follow' if len(last) > 1 else 'follows'}"] if last else []
+    return "; ".join(parts) + "."
+
+
+def _group(rows: list[int], ties: dict[int, set[str]]) -> tuple[list[int], list[int]]:
+    """The best of `rows` with all that share a letter with it, and the others."""
+    best = ties[rows[0]]
+    return [k for k in rows if ties[k] & best], [k for k in rows if not ties[k] & best]
+
+
+def _all_tied(rows: list[int], ties: dict[int, set[str]]) -> bool:
+    """Whether each of `rows` is tied with each: ties are not transitive, a letter that all have makes it so."""
+    return bool(set.intersection(*(ties[k] for k in rows)))
+
+
+def _leaders(rows: list[int], names: list[str], ties: dict[int, set[str]]) -> str:
+    if len(rows) == 1:
+        return f"{names[rows[0]]} is first"
+    if _all_tied(rows, ties):
+        return f"{_names(rows, names)} are tied for first place"
+    return f"{names[rows[0]]} leads, not significantly ahead of {_names(rows[1:], names)}"
+
+
+def _followers(rows: list[int], first: list[int], names: list[str], ties: dict[int, set[str]]) -> str:
+    """The second group, behind all of the first where that is significant, else behind its best."""
+    behind_all = not any(ties[a] & ties[b] for a in rows for b in first)
+    whom = "it" if len(first) == 1 else "them" if behind_all else names[first[0]]
+    if len(rows) == 1:
+        return f"{names[rows[0]]} is behind {whom}"
+    if _all_tied(rows, ties):
+        return f"{_names(rows, names)} are tied behind {whom}"
+    return f"{names[rows[0]]} is behind {whom}, not significantly ahead of {_names(rows[1:], names)}"
+
+
+def _names(rows: list[int], names: list[str]) -> str:
+    shown = [names[k] for k in rows[:NAMES]]
+    return listed([*shown, f"{len(rows) - NAMES} more"] if len(rows) > NAMES else shown)
+
+
+def _percent(value: float) -> str:
+    return f"{_number(value)} %"
+
+
+def _number(value: float) -> str:
+    return f"{100 * value:.1f}"

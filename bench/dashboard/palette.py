@@ -1,0 +1,40 @@
+"""The one palette of all charts: Okabe and Ito's eight colours, which readers with any colour vision tell apart.
+
+A family has its own marker as well, so that colour never stands alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+NEUTRAL = "#888888"  # references: legible on white and on black
+
+
+class Look(NamedTuple):
+    """How a family is drawn: a colour, and a Plotly marker symbol."""
+
+    colour: str
+    symbol: str
+
+
+FAMILIES = {
+    "teacher-free": Look("#0072B2", "circle"),
+    "adversarial-kd": Look("#D55E00", "square"),
+    "gan-kd": Look("#009E73", "diamond"),
+    "clean-kd": Look("#CC79A7", "triangle-up"),
+}
+OTHERS = [
+    Look("#E69F00", "pentagon"),
+    Look("#56B4E9", "hexagon"),
+    Look("#F0E442", "star"),
+    Look(NEUTRAL, "triangle-down"),
+]
+
+
+def looks(families: Iterable[str]) -> dict[str, Look]:
+    """The look of each family: its own, or for one that Temper does not ship the next that is free."""
+    names = set(families)
+    strangers = sorted(names - FAMILIES.keys())
+    given = {name: OTHERS[k % len(OTHERS)] for k, name in enumerate(strangers)}
+    return {name: FAMILIES.get(name) or given[name] for name in sorted(names)}

@@ -1,0 +1,47 @@
+import pytest
+
+from bench.dashboard.findings import figures_in_words, finding
+from tests.dashboard.boards import board, with_teacher
+
+SENTENCES = [
+    ("a b b b", "m1 is first; m2, m3 and m4 are tied behind it."),
+    ("a b c d e", "m1 is first; m2 is behind it; 3 more follow."),
+    ("a b c", "m1 is first; m2 is behind it; 1 more follows."),
+    ("a a b b", "m1 and m2 are tied for first place; m3 and m4 are tied behind them."),
+    ("a ab b", "m1 and m2 are tied for first place; m3 is behind m1."),
+    ("ab a b", "m1 leads, not significantly ahead of m2 and m3."),
+    ("a bc b c", "m1 is first; m2 is behind it, not significantly ahead of m3 and m4."),
+    ("a a a", "All 3 methods are tied: m1, m2 and m3."),
+    ("a", "m1 is the only ranked method."),
+    ("a a a a a a a a", "All 8 methods are tied: m1, m2, m3, m4, m5, m6 and 2 more."),
+]
+
+
+@pytest.mark.parametrize(("ties", "sentence"), SENTENCES)
+def test_the_finding_follows_the_ties(ties: str, sentence: str) -> None:
+    rows = [(f"m{k}", 0.8 - 0.05 * k, tie) for k, tie in enumerate(ties.split(), 1)]
+    assert finding(board(*rows)) == sentence
+
+
+def test_without_methods_there_is_nothing_to_say() -> None:
+    empty = board()
+    assert finding(empty) == figures_in_words(empty) == ""
+    assert finding(with_teacher(empty)) == figures_in_words(with_teacher(empty)) == ""
+
+
+def test_provisional_rows_are_not_ranked() -> None:
+    frame = board(("a", 0.7, "a"), status=["provisional"], tie_group=[None], rank=[None])
+    assert finding(frame) == "No method is ranked yet; so far a is highest, at 70.0 %."
+    assert figures_in_words(frame) == ""
+
+
+def test_a_provisional_row_above_does_not_lead() -> None:
+    frame = board(("new", 0.9, "a"), ("a", 0.7, "a"), ("b", 0.6, "b"), status=["provisional", "ranked", "ranked"])
+    assert finding(frame) == "a is first; b is behind it."
+    assert figures_in_words(frame).startswith("Highest robust accuracy: 70.0 %")
+
+
+def test_numbers_name_the_interval_and_the_teacher() -> None:
+    frame = with_teacher(board(("a", 0.7, "a")), robust=0.83)
+    expected = "Highest robust accuracy: 70.0 % (95% interval 69.0 to 72.0); the teacher reaches 83.0 %."
+    assert figures_in_words(frame) == expected
