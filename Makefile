@@ -48,7 +48,7 @@ clean:  ## remove caches and built packages; .venv, records and unfinished trial
 $(STAMP): pyproject.toml
 	@test -x $(VENV)/bin/pip || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	    echo "Temper needs Python 3.11 or newer, and $(PYTHON) is" \
-	        "$$($(PYTHON) --version 2>/dev/null || echo 'not there'): name another one, make PYTHON=python3.12" >&2; exit 1; }
+	        "$$($(PYTHON) --version 2>/dev/null | grep -m1 . || echo 'not there'): name another one, make PYTHON=python3.12" >&2; exit 1; }
 	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
 	@echo "Installing Temper into $(VENV). PyTorch alone is several GB, so the first time takes some minutes."
 	@$(VENV)/bin/pip install --quiet -e '.[dev]'
