@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from bench.errors import TemperError, unknown
 from bench.hashing import derive, digest
+from bench.protocol import EVALUATOR_VERSION, MIN_CLASSES
 from bench.threat import Radius, Threat
 
 Ruleset = Literal["compute", "epochs"]
@@ -153,6 +154,15 @@ class Scenario(Spec):
     evaluation: EvaluationSpec = EvaluationSpec()
 
     @model_validator(mode="after")
+    def _can_be_judged(self) -> Scenario:
+        if self.data.classes < MIN_CLASSES or len(self.data.shape) != 3:
+            raise ValueError(
+                f"AutoAttack standard judges images (C, H, W) of at least {MIN_CLASSES} classes; "
+                f"data.shape = {list(self.data.shape)}, data.classes = {self.data.classes}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _one_way_to_say_where(self) -> Scenario:
         for name, teacher in self.teachers.items():
             if bool(teacher.zoo) == bool(teacher.weights):
@@ -177,8 +187,6 @@ class Scenario(Spec):
 
     def protocol_fingerprint(self) -> str:
         """SHA-256 of the evaluation protocol: attacks, seed, randomness, batches, evaluator version."""
-        from bench.evaluation.protocol import EVALUATOR_VERSION
-
         fixed = self.evaluation.model_dump(mode="json") | {"evaluator": EVALUATOR_VERSION}
         return digest(fixed)
 

@@ -15,7 +15,10 @@ Start = Literal["uniform", "gaussian", "zero"]
 
 def _fraction(value: Any) -> Any:
     """8/255 for "8/255"; anything else as it is."""
-    return float(Fraction(value)) if isinstance(value, str) else value
+    try:
+        return float(Fraction(value)) if isinstance(value, str) else value
+    except ZeroDivisionError:
+        raise ValueError("a fraction over 0") from None
 
 
 Radius = Annotated[float, BeforeValidator(_fraction)]  # in the units of the input; files may write "8/255"

@@ -84,7 +84,7 @@ def _results(record: RunRecord, folder: Path) -> Iterator[str]:
 
 def _table_problems(frame: pd.DataFrame, record: RunRecord) -> Iterator[str]:
     """Whether the table of outcomes can be one of this scenario at all."""
-    from bench.evaluation.protocol import ATTACKS, MISCLASSIFIED, ROBUST
+    from bench.protocol import ATTACKS, MISCLASSIFIED, ROBUST
 
     outcome = frame["outcome"].to_numpy()
     strange = set(np.unique(outcome)) - {MISCLASSIFIED, ROBUST, *range(1, len(ATTACKS) + 1)}

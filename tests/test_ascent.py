@@ -113,7 +113,9 @@ def test_the_generator_decides_and_the_global_stream_does_not() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("wrong", [lambda p: p.sum(), lambda p: p, lambda p: p.sum(1, keepdim=True), lambda p: p[1:, 0]])
+@pytest.mark.parametrize(
+    "wrong", [lambda p: p.sum(), lambda p: p, lambda p: p.sum(1, keepdim=True), lambda p: p[1:, 0]]
+)
 def test_an_objective_of_another_shape_is_refused(wrong) -> None:
     with pytest.raises(ValueError, match=r"the objective returned shape \(.*\), not \(16,\)"):
         ascend(wrong, inputs(), Linf(0.1), steps=1, step_size=0.01, generator=stream())

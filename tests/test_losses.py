@@ -120,9 +120,7 @@ def test_gradients_flow_into_both_sides_of_kl(t: float) -> None:
     directions = logits(4, 5, seed=2), logits(4, 5, seed=3)
 
     def formula(step: tuple[float, float]) -> float:
-        a, b = (
-            w.detach().numpy() + s * d.numpy() for w, s, d in zip((other, z), step, directions[::-1], strict=True)
-        )
+        a, b = (w.detach().numpy() + s * d.numpy() for w, s, d in zip((other, z), step, directions[::-1], strict=True))
         return float(np_kl(softmax(a / t), b, t).sum())
 
     for value in (kl((other / t).softmax(1), z, t).sum(), kl_logits(other, z, t).sum()):

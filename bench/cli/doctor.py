@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +50,6 @@ def _facts() -> dict[str, Any]:
         "leaderboards": str(local_leaderboards().resolve()),
         "shipped records": len(list(record_folders(shipped_leaderboards()))),
         "cache": str(cache()),
-        "missing": {name: hint for name, hint in OPTIONAL.items() if find_spec(name) is None}
+        "missing": {name: hint for name, hint in OPTIONAL.items() if _version(name) == "not installed"}
         | ({} if fashion.is_dir() else {"Fashion-MNIST": "apt-get install dataset-fashion-mnist, or --data FOLDER"}),
     }

@@ -51,6 +51,7 @@ def run(
     runner = Runner(
         loaded, local_leaderboards(leaderboards), pick_device(device), jobs, checkpoint_seconds, tensorboard
     )
+    runner.check(chosen)
     trials = [
         make_trial(loaded, each, seed, ruleset=ruleset, budget=budget, recipe=recipe)
         for seed in range(seeds or loaded.seeds)

@@ -13,6 +13,7 @@ ROW = 38  # pixels a method
 FRAME = 120  # pixels for legend and axis
 LABEL = 24  # characters of a method's name beside its row
 CLEAR = "rgba(0,0,0,0)"
+GRID = "rgba(128,128,128,0.2)"
 
 
 def interval_chart(frame: pd.DataFrame) -> go.Figure:
@@ -54,18 +55,12 @@ def _robust(board: pd.DataFrame, rows: list[int], family: str, look: Look) -> go
 
 
 def _clean(board: pd.DataFrame) -> go.Scatter:
-    colours = looks(board["family"])
     return go.Scatter(
         x=100 * board["clean"].astype(float),
         y=list(range(len(board))),
         name="clean accuracy",
         mode="markers",
-        marker={
-            "symbol": "circle-open",
-            "size": 9,
-            "color": [colours[family].colour for family in board["family"]],
-            "line": {"width": 1.5},
-        },
+        marker={"symbol": "circle-open", "size": 9, "color": NEUTRAL, "line": {"width": 2}},
         hoverinfo="text",
         hovertext=_hover(board),
     )
@@ -107,11 +102,17 @@ def _add_teacher(figure: go.Figure, frame: pd.DataFrame, rows: int) -> None:
 def _laid_out(figure: go.Figure, board: pd.DataFrame) -> go.Figure:
     rows = len(board)
     ticks = [_tick(label, status) for label, status in zip(labels(board), board["status"], strict=True)]
+    shared = {"zeroline": False, "tickfont": {"size": 14}}
     figure.update_yaxes(
-        tickvals=list(range(rows)), ticktext=ticks, range=[rows - 0.5, -0.5], showgrid=False, zeroline=False
+        tickvals=list(range(rows)), ticktext=ticks, range=[rows - 0.5, -0.5], showgrid=False, ticklen=8, **shared
     )
     figure.update_xaxes(
-        title="accuracy on the test split, %", range=[-2, 102], tickvals=list(range(0, 101, 20)), zeroline=False
+        title="accuracy on the test split, %",
+        range=[-2, 102],
+        tickvals=list(range(0, 101, 20)),
+        showgrid=True,
+        gridcolor=GRID,
+        **shared,
     )
     figure.update_layout(
         height=ROW * rows + FRAME,

@@ -57,7 +57,9 @@ def _choose() -> Choice:
     names = data.scenarios()
     with st.container(horizontal=True, vertical_alignment="bottom"):
         _follow_address("scenario", names)
-        st.selectbox("Scenario", names, key="scenario", format_func=_titled, on_change=_to_address, args=("scenario",))
+        st.selectbox(
+            "Scenario", names, key="scenario", format_func=_titled, on_change=_to_address, args=("scenario",), width=440
+        )
         _segments("Ruleset", "ruleset", RULESETS, help=RULESET_HELP)
         _segments("Budget", "budget", BUDGETS, help=BUDGET_HELP)
     state = st.session_state
@@ -113,7 +115,7 @@ def _show(frame: pd.DataFrame) -> None:
     )
     st.plotly_chart(interval_chart(frame), theme="streamlit", config={"displayModeBar": False})
     height: Literal["content"] | int = "content" if len(frame) <= TALL else 600
-    st.dataframe(ranked_table(frame), hide_index=True, height=height, column_config=_columns())
+    st.dataframe(ranked_table(frame), hide_index=True, height=height, column_config=_columns(), placeholder="")
     st.caption(caption(frame))
     _downloads(frame)
 
@@ -122,7 +124,7 @@ def _columns() -> dict[str, Any]:
     """How the columns of `ranked_table` are shown."""
     column = st.column_config
     return {
-        "Rank": column.NumberColumn(width=50, help="By mean robust accuracy; see the ties."),
+        "Rank": column.NumberColumn("#", pinned=True, width=40, help="By mean robust accuracy; see the ties."),
         "Method": column.TextColumn(pinned=True, width="small"),
         "Robust": column.NumberColumn(format=PERCENT, help="Accuracy under AutoAttack on the whole test split."),
         "95% interval": column.TextColumn(help="Of robust accuracy, in percent, over seeds and images; unadjusted."),

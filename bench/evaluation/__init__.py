@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import TemperError
-from bench.evaluation.protocol import ATTACKS, MIN_CLASSES, MISCLASSIFIED, ROBUST, outcome_name
+from bench.protocol import ATTACKS, MIN_CLASSES, MISCLASSIFIED, ROBUST, outcome_name
 from bench.threat import Threat
 
 Progress = Callable[[float], None]

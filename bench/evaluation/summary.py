@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.evaluation.protocol import ATTACKS, MISCLASSIFIED, ROBUST
+from bench.protocol import ATTACKS, MISCLASSIFIED, ROBUST
 
 OWN = ("label", "prediction", "outcome")  # every other column is a further attack's verdict
 

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from bench.data import SOURCES
+from bench.errors import TemperError
 from bench.execution.job import FAILURE, RESULTS, SURROUNDINGS, Job, locked
 from bench.execution.pool import Pool
 from bench.hashing import file_digest
-from bench.method import METHODS
+from bench.method import METHODS, Method
+from bench.networks import build
 from bench.records import (
     WEIGHTS_LIMIT,
     EvaluationRecord,
@@ -24,6 +27,7 @@ from bench.records import (
     work_folder,
 )
 from bench.scenario import Scenario
+from bench.training.loop import ROLES
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,20 @@ class Runner:
     jobs: int = 1
     checkpoint_seconds: float = 30
     tensorboard: Path | None = None
+
+    def check(self, methods: Sequence[Method]) -> None:
+        """Raise TemperError for what would stop every trial: an unknown network or source, a missing teacher."""
+        scenario = self.scenario
+        SOURCES[scenario.data.source]
+        build(scenario.student, scenario.data.shape, scenario.data.classes)
+        for method in methods:
+            for role in sorted(method.needs):
+                name = ROLES.get(role)
+                if name not in scenario.teachers:
+                    raise TemperError(
+                        f"method {method.info.name!r} needs a {role.replace('_', ' ')}, and scenario {scenario.name!r} "
+                        f"has none (it has {', '.join(scenario.teachers) or 'no teacher'})"
+                    )
 
     def missing(self, trials: Sequence[Trial]) -> list[Trial]:
         """Those that have no record here yet."""

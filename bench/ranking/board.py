@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bench.errors import TemperError
-from bench.evaluation.protocol import ROBUST
+from bench.protocol import ROBUST
 from bench.ranking.collect import Collection, Entry, collect, read_outcome_file
 from bench.ranking.reproduction import reproduced
 from bench.ranking.statistics import (

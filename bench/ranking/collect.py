@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bench.errors import TemperError
-from bench.evaluation.protocol import ROBUST
+from bench.protocol import ROBUST
 from bench.records import RunRecord, local_leaderboards, read_record, record_folders, shipped_leaderboards
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
-from bench.evaluation.protocol import ATTACKS, FURTHER, ROBUST
+from bench.protocol import ATTACKS, FURTHER, ROBUST
 from bench.method import METHODS
 from bench.records import (
     CandidateRecord,

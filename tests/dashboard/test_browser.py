@@ -68,7 +68,7 @@ def _served(root: Path, log: Path) -> Iterator[str]:
     temper = Path(sys.executable).with_name("temper")
     command = [str(temper), "dashboard", "--headless", "--port", str(port)]
     with log.open("w") as output:
-        environment = os.environ | {"TEMPER_LEADERBOARDS": str(root)}
+        environment = os.environ | {"TEMPER_LEADERBOARDS": str(root), "STREAMLIT_SERVER_FILE_WATCHER_TYPE": "none"}
         process = subprocess.Popen(
             command, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
@@ -108,8 +108,8 @@ def _page(browser: Browser, *, scheme: str = "light", width: str = "wide") -> It
 
 def _cells(page: Page) -> list[list[str]]:
     """The table as the screen reader gets it, rows without the header."""
-    grid = page.get_by_test_id("stDataFrame").get_by_role("grid")
-    grid.wait_for(state="attached", timeout=60_000)
+    grid = page.get_by_test_id("stDataFrame").locator("table[role=grid]")
+    grid.wait_for(state="attached", timeout=30_000)
     rows = grid.locator("tbody tr").all()
     return [[cell.inner_text() for cell in row.locator("td").all()] for row in rows]
 
@@ -127,7 +127,7 @@ def test_the_table_the_finding_and_the_damaged_record(browser: Browser, address:
 def test_a_link_restores_the_choice_and_back_undoes_it(browser: Browser, address: str) -> None:
     with _page(browser) as page:
         page.goto(f"{address}?scenario=cifar10-linf&budget=m")
-        expect(page.get_by_text("temper run cifar10-linf --ruleset compute --budget m")).to_be_visible(timeout=60_000)
+        expect(page.get_by_text("temper run cifar10-linf --ruleset compute --budget m")).to_be_visible(timeout=30_000)
         page.get_by_role("radio", name="epochs").click()
         expect(page.get_by_text("temper run cifar10-linf --ruleset epochs --budget m")).to_be_visible()
         assert "ruleset=epochs" in page.url
@@ -142,7 +142,7 @@ def test_the_board_can_be_downloaded(browser: Browser, address: str, tmp_path: P
             ("CSV", "digits-linf-compute-s.csv", "rank,"),
             ("Markdown", "digits-linf-compute-s.md", "| rank"),
         ):
-            with page.expect_download(timeout=60_000) as started:
+            with page.expect_download(timeout=30_000) as started:
                 page.get_by_role("button", name=label).click()
             assert started.value.suggested_filename == name
             started.value.save_as(tmp_path / name)
@@ -155,7 +155,7 @@ def test_it_fits(browser: Browser, address: str, pictures: Path, scheme: str, wi
     with _page(browser, scheme=scheme, width=width) as page:
         page.goto(address)
         _cells(page)
-        page.locator(".js-plotly-plot .legend").wait_for(timeout=60_000)
+        page.locator(".js-plotly-plot .legend").wait_for(timeout=30_000)
         page.wait_for_timeout(1500)
         main = page.get_by_test_id("stMain")
         assert main.evaluate("e => e.scrollWidth - e.clientWidth") <= 1
