@@ -25,15 +25,24 @@ def ascend(
     """The last of `steps` projected ascent steps on `objective`, per example (Madry et al. 2018, Eq. 2).
 
     `objective` maps inputs (B, ...) to what is maximised, shape (B,). The result has the shape of `x`, lies in the
-    ball around it and inside the bounds, and carries no gradient. Raises ValueError for an objective of another shape.
+    ball around it and inside the bounds, and carries no gradient. Raises ValueError for an objective of another shape,
+    or one that does not depend on its input.
     """
     x_adv = threat.start(x, start, generator)
     for _ in range(steps):
         point = x_adv.detach().requires_grad_()
         with torch.enable_grad():
             value = objective(point)
-            if value.shape != x.shape[:1]:
-                raise ValueError(f"the objective returned shape {tuple(value.shape)}, not ({len(x)},)")
-            (gradient,) = torch.autograd.grad(value.sum(), point)
+            gradient = _gradient(value, point)
         x_adv = threat.project(x, threat.step(x_adv, gradient, step_size))
     return x_adv.detach()
+
+
+def _gradient(value: Tensor, point: Tensor) -> Tensor:
+    if not isinstance(value, Tensor) or value.shape != point.shape[:1]:
+        got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(f"the objective returned {got}, not ({len(point)},)")
+    (gradient,) = torch.autograd.grad(value.sum(), point, allow_unused=True) if value.requires_grad else (None,)
+    if gradient is None:
+        raise ValueError("the objective does not depend on its input")
+    return gradient

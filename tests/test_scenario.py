@@ -159,6 +159,8 @@ def test_radii_may_be_fractions(written: Write) -> None:
         (DIGITS + 'threat.norm = "L1"\n', "threat.norm: "),
         (DIGITS + "data.split.train = 0\n", "data.split.train: .*greater than 0"),
         (DIGITS + "data.classes = 1\n", "data.classes: "),
+        (DIGITS + "data.classes = 9\n", "at least 10 classes; .*data.classes = 9"),
+        (DIGITS + "data.shape = [64]\n", r"images \(C, H, W\) .*data.shape = \[64\]"),
         (DIGITS + 'data.sha256.train = "abc"\n', "data.sha256.train: "),
         (DIGITS + f'data.sha256.dev = "{"0" * 64}"\n', "data.sha256.dev"),
         (DIGITS + '[teachers.third]\nnetwork = "cnn"\n', "teacher 'third' needs either `weights` or `zoo`"),
@@ -205,9 +207,6 @@ def test_unknown_networks_and_teachers_suggest_the_right_ones(written: Write) ->
         teacher_spec(scenario, "robst")
 
 
-@pytest.mark.xfail(
-    strict=True, raises=ZeroDivisionError, reason="bench.threat._fraction lets ZeroDivisionError through"
-)
 def test_a_radius_over_nothing_is_one_line(written: Write) -> None:
     with pytest.raises(TemperError, match=r"threat\.eps"):
         written(DIGITS + 'threat.eps = "8/0"\n')
@@ -344,7 +343,7 @@ def test_the_protocol_has_a_fingerprint_of_its_own(changed: Write, text: str, sa
 def test_another_evaluator_is_another_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
     scenario = load_scenario("digits-linf")
     before = scenario.protocol_fingerprint()
-    monkeypatch.setattr("bench.protocol.EVALUATOR_VERSION", "another")
+    monkeypatch.setattr("bench.scenario.EVALUATOR_VERSION", "another")
     assert scenario.protocol_fingerprint() != before
 
 

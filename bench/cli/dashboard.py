@@ -23,6 +23,6 @@ def dashboard(
 
     command = [sys.executable, "-m", "streamlit", "run", str(SHIPPED / "app.py"), "--server.port", str(port)]
     command += ["--server.headless", str(headless).lower(), "--server.address", "localhost"]
-    command += ["--browser.gatherUsageStats", "false"]
+    command += ["--server.fileWatcherType", "none", "--browser.gatherUsageStats", "false"]
     environment = os.environ | {"TEMPER_LEADERBOARDS": str(local_leaderboards(leaderboards).resolve())}
     raise typer.Exit(subprocess.call(command, env=environment))

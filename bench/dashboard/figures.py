@@ -9,9 +9,9 @@ from bench.dashboard.palette import NEUTRAL, Look, looks
 from bench.dashboard.tables import labels, methods, teacher
 from bench.dashboard.text import escaped, shortened
 
-ROW = 38  # pixels a method
+ROW = 42  # pixels a method
 FRAME = 120  # pixels for legend and axis
-LABEL = 24  # characters of a method's name beside its row
+LABEL = 18  # characters of a method's name beside its row
 CLEAR = "rgba(0,0,0,0)"
 GRID = "rgba(128,128,128,0.2)"
 
@@ -38,8 +38,8 @@ def _robust(board: pd.DataFrame, rows: list[int], family: str, look: Look) -> go
         "symmetric": False,
         "array": 100 * (high - robust).fillna(0),
         "arrayminus": 100 * (robust - low).fillna(0),
-        "thickness": 2.5,
-        "width": 6,
+        "thickness": 2,
+        "width": 5,
         "color": look.colour,
     }
     return go.Scatter(
@@ -47,7 +47,7 @@ def _robust(board: pd.DataFrame, rows: list[int], family: str, look: Look) -> go
         y=rows,
         name=escaped(shortened(family, LABEL)),
         mode="markers",
-        marker={"color": look.colour, "symbol": look.symbol, "size": 12},
+        marker={"color": look.colour, "symbol": look.symbol, "size": 8},
         error_x=error,
         hoverinfo="text",
         hovertext=_hover(part),
@@ -60,7 +60,7 @@ def _clean(board: pd.DataFrame) -> go.Scatter:
         y=list(range(len(board))),
         name="clean accuracy",
         mode="markers",
-        marker={"symbol": "circle-open", "size": 9, "color": NEUTRAL, "line": {"width": 2}},
+        marker={"symbol": "circle-open", "size": 8, "color": NEUTRAL, "line": {"width": 1.5}},
         hoverinfo="text",
         hovertext=_hover(board),
     )
@@ -121,7 +121,14 @@ def _laid_out(figure: go.Figure, board: pd.DataFrame) -> go.Figure:
         plot_bgcolor=CLEAR,
         dragmode=False,
         hovermode="closest",
-        legend={"orientation": "h", "y": -60 / (ROW * rows), "yanchor": "top", "x": 0, "itemclick": False},
+        legend={
+            "orientation": "h",
+            "font": {"size": 13},
+            "y": -60 / (ROW * rows),
+            "yanchor": "top",
+            "x": 0,
+            "itemclick": False,
+        },
     )
     return figure
 

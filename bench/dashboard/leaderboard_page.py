@@ -125,7 +125,7 @@ def _columns() -> dict[str, Any]:
     column = st.column_config
     return {
         "Rank": column.NumberColumn("#", pinned=True, width=40, help="By mean robust accuracy; see the ties."),
-        "Method": column.TextColumn(pinned=True, width="small"),
+        "Method": column.TextColumn(pinned=True, width=130),
         "Robust": column.NumberColumn(format=PERCENT, help="Accuracy under AutoAttack on the whole test split."),
         "95% interval": column.TextColumn(help="Of robust accuracy, in percent, over seeds and images; unadjusted."),
         "Tie": column.TextColumn(help="Methods that share a letter are not significantly different (Holm, 5%)."),

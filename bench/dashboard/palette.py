@@ -43,7 +43,7 @@ def looks(families: Iterable[str]) -> dict[str, Look]:
 
 
 def favicon() -> Image.Image:
-    """The icon of the browser's tab: three bars. Drawn here, because a named icon would be fetched from another host."""
+    """The icon of the browser's tab: three bars, drawn here because a named one would be fetched from elsewhere."""
     icon = Image.new("RGBA", (64, 64))
     draw = ImageDraw.Draw(icon)
     for top, length, family in ((6, 60, "teacher-free"), (25, 46, "adversarial-kd"), (44, 32, "gan-kd")):

@@ -7,6 +7,7 @@ import pandas as pd
 from bench.ranking.render import HEADINGS, rows_as_words
 
 DASH = "\N{EN DASH}"
+OPTIONAL = ["PGD-20", "Gap closed", "Passes"]
 TEACHER_NOTE = "reference, not ranked"
 
 
@@ -31,7 +32,10 @@ def labels(frame: pd.DataFrame) -> list[str]:
 
 
 def ranked_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row a method and the teacher; accuracies in percent, missing values null, all text plain."""
+    """One row a method and the teacher; accuracies in percent, missing values null, all text plain.
+
+    Columns of OPTIONAL that hold nothing on this board are left out.
+    """
     table = pd.DataFrame(
         {
             "Rank": frame["rank"].astype("Int64"),
@@ -50,7 +54,8 @@ def ranked_table(frame: pd.DataFrame) -> pd.DataFrame:
         }
     )
     table["Seeds"] = table["Seeds"].astype("Int64")
-    return table.reset_index(drop=True)
+    unknown = [name for name in OPTIONAL if table[name].isna().all()]
+    return table.drop(columns=unknown).reset_index(drop=True)
 
 
 def _percent(column: pd.Series) -> pd.Series:

@@ -71,13 +71,13 @@ def leaderboard(
     `frame.attrs`: `minimum_detectable_difference`, `teacher_cost` (r), `problems` (damaged files).
     """
     scenario = scenario if isinstance(scenario, Scenario) else load_scenario(scenario)
-    found = collect(scenario.name, leaderboards)
+    found = collect(scenario, leaderboards)
     wanted: dict[str, Any] = {"ruleset": ruleset, "budget": budget, "recipe": recipe, "track": track}
-    rows = _rows(scenario, found, wanted)
-    robust = [_outcomes(entries) for entries in rows]
+    rows = _rows(scenario, found, wanted) if found.entries else []
+    robust = [_outcomes(entries, scenario.data.split.test) for entries in rows]
     spread = Spread(*moderated_variance([outcomes.mean(1) for outcomes in robust])) if rows else Spread.none()
     table = [_summary(scenario, entries, found, spread.of(k)) for k, entries in enumerate(rows)]
-    teacher = _teacher(scenario, wanted)
+    teacher = _teacher(scenario, wanted) if rows else None
     _rank(table, robust, spread)
     _close_gaps(table, robust, spread, None if teacher is None else teacher[1])
     ranked = _ranked(table)
@@ -108,10 +108,9 @@ def _rows(scenario: Scenario, found: Collection, wanted: Mapping[str, str]) -> l
     return sorted(ordered, key=lambda entries: (-np.mean([e.accuracy for e in entries]), entries[0].record.trial.row))
 
 
-def _outcomes(entries: Sequence[Entry]) -> np.ndarray:
+def _outcomes(entries: Sequence[Entry], images: int) -> np.ndarray:
     """Robust or not, bool (seeds, images); a failed trial is robust nowhere."""
-    images = max((len(e.robust) for e in entries if e.robust is not None), default=1)
-    return np.stack([np.zeros(images, bool) if e.robust is None else np.asarray(e.robust) for e in entries])
+    return np.stack([np.zeros(images, bool) if e.robust is None else e.robust for e in entries])
 
 
 def _summary(

@@ -12,6 +12,7 @@ import pandas as pd
 from bench.errors import TemperError
 from bench.protocol import ROBUST
 from bench.records import RunRecord, local_leaderboards, read_record, record_folders, shipped_leaderboards
+from bench.scenario import Scenario
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Collection:
     problems: list[str] = field(default_factory=list)
 
 
-def collect(scenario: str, leaderboards: Path | None = None) -> Collection:
+def collect(scenario: Scenario, leaderboards: Path | None = None) -> Collection:
     """Read all records of a scenario. A local record of a shipped trial is a reproduction: shown, never averaged."""
     found = Collection()
     shipped, local = shipped_leaderboards(), local_leaderboards(leaderboards)
@@ -49,18 +50,20 @@ def collect(scenario: str, leaderboards: Path | None = None) -> Collection:
     return found
 
 
-def _entries(root: Path, scenario: str, problems: list[str]) -> Iterator[Entry]:
-    for folder in record_folders(root, scenario):
+def _entries(root: Path, scenario: Scenario, problems: list[str]) -> Iterator[Entry]:
+    for folder in record_folders(root, scenario.name):
         try:
-            yield read_entry(folder)
+            yield read_entry(folder, scenario.data.split.test)
         except TemperError as error:
             problems.append(str(error))
 
 
-def read_entry(folder: Path) -> Entry:
-    """The record of a folder and its outcomes. Raises TemperError that names the damaged file."""
+def read_entry(folder: Path, images: int) -> Entry:
+    """The record of a folder and its outcomes on so many images. Raises TemperError that names the damaged file."""
     record = read_record(folder)
     robust = None if record.evaluation is None else (read_outcomes(folder)["outcome"] == ROBUST).to_numpy()
+    if robust is not None and len(robust) != images:
+        raise TemperError(f"{folder / 'outcomes.parquet'} has {len(robust)} rows, the test split {images}")
     return Entry(record, folder, robust)
 
 

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
-from bench.protocol import ATTACKS, FURTHER, ROBUST
 from bench.method import METHODS
+from bench.protocol import ATTACKS, FURTHER, ROBUST
 from bench.records import (
     CandidateRecord,
     EvaluationRecord,

@@ -143,7 +143,7 @@ def test_the_board_can_be_downloaded(browser: Browser, address: str, tmp_path: P
             ("Markdown", "digits-linf-compute-s.md", "| rank"),
         ):
             with page.expect_download(timeout=30_000) as started:
-                page.get_by_role("button", name=label).click()
+                page.get_by_test_id("stDownloadButton").get_by_role("button", name=label).click()
             assert started.value.suggested_filename == name
             started.value.save_as(tmp_path / name)
             assert (tmp_path / name).read_text().startswith(start)

@@ -28,6 +28,11 @@ def test_two_rows_of_one_name_show_their_versions() -> None:
     assert labels(frame) == ["a · 1", "a · 2", "c"]
 
 
+def test_a_column_that_holds_nothing_is_left_out() -> None:
+    assert "Gap closed" not in ranked_table(board(("a", 0.7, "a")))
+    assert ranked_table(board(("a", 0.7, "a"), gap_closed=[0.5]))["Gap closed"][0] == 50
+
+
 def test_an_empty_board_is_an_empty_table() -> None:
     assert ranked_table(board()).empty
 
