@@ -98,7 +98,7 @@ class Budget:
     def __init__(self, ruleset: Ruleset, passes: float, examples: int, batch_size: int, epoch_passes: int) -> None:
         self.ruleset = ruleset
         self.total = passes * examples
-        self.steps = int(self.total / (epoch_passes * batch_size))
+        self.steps = int(self.total / (epoch_passes * batch_size) + 1e-9)  # 7 for 6.999..., which means 7
 
     def fits(self, spent: float, step: int, cost: float) -> bool:
         """Whether step number `step` (from 0) may start, if it costs `cost` passes."""
@@ -110,4 +110,6 @@ class Budget:
 
     def progress(self, spent: float, step: int) -> float:
         """The fraction of the budget that is spent, in [0, 1]."""
-        return min(1.0, step / self.steps if self.ruleset == "epochs" else spent / self.total)
+        if self.ruleset == "epochs":
+            return step / self.steps if self.steps else 1.0
+        return min(1.0, spent / self.total)

@@ -26,11 +26,13 @@ def file_digest(path: Path) -> str:
 
 def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 over names, shapes, dtypes and bytes of tensors, in the order of their names."""
+    import torch
+
     sha = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         sha.update(f"{name}:{tuple(tensor.shape)}:{tensor.dtype};".encode())
-        sha.update(tensor.numpy().tobytes())
+        sha.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return sha.hexdigest()
 
 

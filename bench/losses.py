@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -17,6 +18,8 @@ def kl(target: Tensor, logits: Tensor, temperature: float = 1.0) -> Tensor:
     `target` holds probabilities (B, C), and gradients flow into it where it carries them.
     A probability of 0 contributes 0.
     """
+    if target.requires_grad:  # log 0 has no gradient; a softmax that underflows must still give a finite one
+        target = target.clamp_min(torch.finfo(target.dtype).tiny)
     log_q = F.log_softmax(logits / temperature, dim=1)
     return F.kl_div(log_q, target, reduction="none").sum(1)
 

@@ -229,7 +229,7 @@ def shipped_scenarios() -> list[str]:
 def load_scenario(name_or_path: str | Path) -> Scenario:
     """Read a scenario that ships, by name, or a file of one's own, by path. Raises TemperError when it is not valid.
 
-    A file may say `extends = "NAME"`: it then changes single fields of a scenario that ships.
+    A file may say `extends = "NAME"` (or another file): it then changes single fields of that scenario.
     """
     path = _path(name_or_path)
     try:
@@ -240,16 +240,16 @@ def load_scenario(name_or_path: str | Path) -> Scenario:
     return scenario.with_data(path.parent / where) if where and not where.is_absolute() else scenario
 
 
-def _path(name_or_path: str | Path) -> Path:
+def _path(name_or_path: str | Path, folder: Path = Path()) -> Path:
     path = Path(name_or_path)
     if path.suffix == ".toml":
-        return path
+        return folder / path
     if str(name_or_path) not in shipped_scenarios():
         raise unknown("scenario", str(name_or_path), shipped_scenarios())
     return SCENARIOS / f"{name_or_path}.toml"
 
 
-def _content(path: Path) -> dict[str, Any]:
+def _content(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
     """What a file says, on top of what it extends."""
     try:
         content = tomllib.loads(path.read_text())
@@ -258,7 +258,12 @@ def _content(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TemperError(f"{path} is not valid TOML: {error}") from None
     base = content.pop("extends", None)
-    return content if base is None else _merged(_content(_path(base)), content)
+    if base is None:
+        return content
+    where = _path(base, path.parent) if isinstance(base, str) else None
+    if where is None or where in (path, *extending):
+        raise TemperError(f"{path}: extends takes the name or the file of another scenario, got {base!r}")
+    return _merged(_content(where, (path, *extending)), content)
 
 
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

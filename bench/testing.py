@@ -134,6 +134,7 @@ def keeps_off_global_randomness(subject: Subject) -> None:
         return random.getstate(), numpy["pos"], numpy["key"].tobytes(), torch.get_rng_state().numpy().tobytes()
 
     trainer = subject.trainer()
+    torch.rand(1), np.random.rand(), random.random()  # so that a method which seeds them anew is seen
     before = streams()
     _train(trainer, 1)
     subject.require(streams() == before, "it draws from a global random state; use batch.rng")
@@ -220,7 +221,10 @@ def formula_passes(formula: str, trainer: Trainer) -> float:
     prices = trainer.meter.prices
     symbols = {"teacher": "r", "natural_teacher": "r_N"}
     values = {symbols.get(name, name): price for name, price in prices.items()} | {"K": trainer.scenario.attack.steps}
-    return float(eval(formula, {"__builtins__": {}}, values))  # a registration is code already
+    try:
+        return float(eval(formula, {"__builtins__": {}}, values))  # a registration is code already
+    except (NameError, SyntaxError, TypeError, ArithmeticError) as error:
+        raise ContractError(f"method {trainer.name!r}: its formula of passes {formula!r} fails: {error}") from None
 
 
 def metered_over_counted(subject: Subject) -> float:

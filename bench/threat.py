@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -69,6 +69,8 @@ class Threat(BaseModel):
 
     def start(self, x: Tensor, kind: Start, generator: Generator | None = None) -> Tensor:
         """Where an inner maximisation starts: `uniform` in the ball, `gaussian` = x + 0.001 N(0, 1), `zero` = x."""
+        if kind not in get_args(Start):
+            raise ValueError(f"unknown start {kind!r}; use {', '.join(get_args(Start))}")
         if kind == "zero":
             return x.clone()
         noise = x.new_empty(x.shape)

@@ -203,7 +203,7 @@ def test_unknown_networks_and_teachers_suggest_the_right_ones(written: Write) ->
     scenario = written(DIGITS + '[student]\nnetwork = "resnet19"\noptions = {}\n')
     with pytest.raises(TemperError, match="unknown network 'resnet19'; did you mean resnet18"):
         build(scenario.student, scenario.data.shape, scenario.data.classes)
-    with pytest.raises(TemperError, match="unknown teacher of mine 'robst'; did you mean robust?"):
+    with pytest.raises(TemperError, match="unknown teacher of mine 'robst'; did you mean robust"):
         teacher_spec(scenario, "robst")
 
 
@@ -212,19 +212,16 @@ def test_a_radius_over_nothing_is_one_line(written: Write) -> None:
         written(DIGITS + 'threat.eps = "8/0"\n')
 
 
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="`extends` is not validated")
 def test_extending_something_strange_is_one_line(written: Write) -> None:
     with pytest.raises(TemperError, match="extends"):
         written("extends = 3\n")
 
 
-@pytest.mark.xfail(strict=True, raises=RecursionError, reason="a scenario that extends itself recurses without end")
 def test_extending_oneself_is_one_line(written: Write, tmp_path: Path) -> None:
     with pytest.raises(TemperError, match="extends"):
         written(f'extends = "{tmp_path}/mine.toml"\n')
 
 
-@pytest.mark.xfail(strict=True, raises=TemperError, reason="`extends` of a file is relative to the working directory")
 def test_extended_files_are_relative_to_the_file(written: Write) -> None:
     written(DIGITS + "seeds = 7\n", "first.toml")
     assert written('extends = "first.toml"\n', "second.toml").seeds == 7
@@ -316,7 +313,7 @@ def test_an_unpinned_teacher_is_known_by_its_file(written: Write, tmp_path: Path
     weights.write_bytes(b"two")
     assert scenario.train_fingerprint() != first
     weights.unlink()
-    with pytest.raises(TemperError, match="teacher 'robust' of mine is not on this machine .*temper teacher train"):
+    with pytest.raises(TemperError, match=r"teacher 'robust' of mine is not on this machine .*temper teacher train"):
         scenario.train_fingerprint()
 
 

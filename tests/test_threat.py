@@ -232,7 +232,6 @@ def test_a_fraction_over_nothing_is_refused() -> None:
         Threat.model_validate({"norm": "Linf", "eps": "8/0"})
 
 
-@pytest.mark.xfail(strict=True, reason="Threat.start takes any unknown kind for `uniform`")
 def test_an_unknown_start_is_refused() -> None:
     with pytest.raises(Exception, match="gausian"):
         Linf(0.1).start(torch.full((2, 3), 0.5), "gausian")  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -56,7 +57,7 @@ class Trainer:
         self.nets = Nets({}, *self._task, device, on_add=self.meter.watch)
         self.nets.add("student", self.student, self._sgd)
         for role in sorted(method.needs):
-            self.nets.add(role, _frozen(self._teacher(role, teachers)))
+            self.nets.add(role, _frozen(copy.deepcopy(self._teacher(role, teachers))))
         self._seeded("setup", lambda: method.setup(self.nets))
 
         self.selection = Selection(scenario.selection.thresholds())
@@ -82,7 +83,7 @@ class Trainer:
             self.device_seconds += self._device_clock() - worked
             self.seconds += time.perf_counter() - started
             if self.budget.overspent(self.meter.passes):
-                raise TemperError(f"one step of {self.name} exceeds the budget of {self.budget.total:.0f} passes")
+                raise self._breach(f"a step cost more than was left of the budget of {self.budget.total:.0f} passes")
             if self.selection.due(self.progress, self.ended):
                 self._select()
             after_step(self, losses)
@@ -214,6 +215,8 @@ class Trainer:
         self._set_modes(training=True)
         losses: Losses = self.method.loss(self.nets, batch)
         named = losses if isinstance(losses, dict) else {"student": losses}
+        if "student" not in named:
+            raise self._breach(f"loss has none for the student (it has {', '.join(named) or 'none'})")
         return {name: self._reduced(name, loss, len(batch.x)) for name, loss in named.items()}
 
     def _reduced(self, name: str, loss: Tensor, examples: int) -> Tensor:
@@ -223,7 +226,7 @@ class Trainer:
             got = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
             raise self._breach(f"loss {name!r} is {got}; it must be a scalar or have shape ({examples},)")
         if not loss.requires_grad:
-            raise self._breach(f"loss {name!r} does not depend on the weights of {name!r}")
+            raise self._breach(f"loss {name!r} depends on no weights")
         return loss.mean()
 
     def _update(self, losses: Mapping[str, Tensor]) -> dict[str, float]:
@@ -237,6 +240,8 @@ class Trainer:
             parameters = list(self.nets.networks[name].module.parameters())
             with self.meter.differentiating(name):
                 loss.backward(inputs=parameters, retain_graph=position < len(losses) - 1)
+            if all(parameter.grad is None for parameter in parameters):
+                raise self._breach(f"loss {name!r} does not depend on the weights of {name!r}")
         for name in losses:
             self.nets.optimisers[name].step()
         return values

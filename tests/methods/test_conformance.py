@@ -27,11 +27,11 @@ def test_every_registered_method_conforms(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_shipped_method_says_what_it_costs_and_where_it_is_from(name: str) -> None:
+def test_every_method_says_what_it_is_and_where_it_is_from(name: str) -> None:
     info = METHODS[name].info
-    assert info.passes
     assert info.version
-    assert re.search(r"arXiv:\d{4}\.\d{5}|minimisation", info.reference)
+    assert info.family
+    assert info.reference
     assert METHODS[name].__doc__
 
 
@@ -104,7 +104,6 @@ def test_a_sound_method_of_three_lines_passes(monkeypatch: pytest.MonkeyPatch) -
         def loss(self, nets: Nets, batch: Batch) -> Tensor:
             return kl_logits(nets.teacher(batch.x), nets.student(batch.x_adv), self.temperature)
 
-    check_method("sound")
     check_method("sound", {"temperature": 1})
     with pytest.raises(TemperError, match="field 'temprature'"):
         check_method("sound", {"temprature": 1})

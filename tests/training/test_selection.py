@@ -188,6 +188,21 @@ def test_the_measure_leaves_the_network_as_it_was(module: nn.Module, split: Spli
         assert all(parameter.grad is None for parameter in module.parameters())
 
 
+def test_an_attack_that_corrects_an_example_makes_it_no_more_robust(split: Split, scenario: Scenario) -> None:
+    """Wrong exactly on the clean inputs: robust means right on both."""
+
+    class OffTheGrid(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            truth = torch.nn.functional.one_hot(x.flatten(1)[:, :10].argmax(1), 10) + 0 * x.flatten(1)[:, :10]
+            on_grid = (x * 16 == (x * 16).round()).flatten(1).all(1)
+            return torch.where(on_grid[:, None], -truth, truth)
+
+    x = torch.zeros(20, 1, 8, 8)
+    x.flatten(1)[range(20), [k % 10 for k in range(20)]] = 1.0
+    found = measure(OffTheGrid(), Split(x, torch.arange(20) % 10), scenario, 1, 0.5)
+    assert found.clean == found.robust == 0
+
+
 def test_a_constant_classifier_is_robust_on_its_class_and_collapsed(split: Split, scenario: Scenario) -> None:
     class Constant(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
