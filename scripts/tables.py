@@ -1,7 +1,7 @@
 """Write what is generated from the shipped records: `leaderboards/tables/` and the leaderboard in the README.
 
-    python scripts/tables.py            # writes
-    python scripts/tables.py --check    # exit code 1 when a file differs from what the records give
+python scripts/tables.py            # writes
+python scripts/tables.py --check    # exit code 1 when a file differs from what the records give
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def _facts() -> dict[str, Any]:
 
     import torch
 
-    from bench.execution.surroundings import PACKAGES, _version, device_name, processor
+    from bench.execution.surroundings import PACKAGES, device_name, package_version, processor
     from bench.files import SHIPPED, cache
     from bench.method import METHODS
     from bench.records import local_leaderboards, record_folders, shipped_leaderboards
@@ -41,7 +41,7 @@ def _facts() -> dict[str, Any]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     fashion = Path("/usr/share/datasets/fashion-mnist")
     return {
-        "versions": {name: _version(name) for name in (*PACKAGES, "streamlit", "pandas", "pydantic")},
+        "versions": {name: package_version(name) for name in (*PACKAGES, "streamlit", "pandas", "pydantic")},
         "device": device_name(device),
         "processor": f"{processor()}, {os.cpu_count()} threads",
         "installed in": str(SHIPPED),
@@ -50,6 +50,6 @@ def _facts() -> dict[str, Any]:
         "leaderboards": str(local_leaderboards().resolve()),
         "shipped records": len(list(record_folders(shipped_leaderboards()))),
         "cache": str(cache()),
-        "missing": {name: hint for name, hint in OPTIONAL.items() if _version(name) == "not installed"}
+        "missing": {name: hint for name, hint in OPTIONAL.items() if package_version(name) == "not installed"}
         | ({} if fashion.is_dir() else {"Fashion-MNIST": "apt-get install dataset-fashion-mnist, or --data FOLDER"}),
     }

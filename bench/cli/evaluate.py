@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json as json_module
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from bench.cli.options import AsJson, Data, Device, pick_device, print_json
+from bench.cli.options import AsJson, Data, Device, pick_device, print_json, print_sheet
 
 
 def evaluate(
@@ -35,10 +34,8 @@ def evaluate(
 
     from bench.cli.options import parse_fields
     from bench.data import load
-    from bench.evaluation import evaluate as judge
-    from bench.evaluation.further import further_attacks
     from bench.evaluation.summary import summarise
-    from bench.execution.judge import outcome_frame
+    from bench.execution.judge import outcomes_of
     from bench.execution.train import make_deterministic
     from bench.files import replacing
     from bench.networks import build, load_weights
@@ -50,27 +47,19 @@ def evaluate(
     place = pick_device(device)
     module = build(spec, loaded.data.shape, loaded.data.classes)
     load_weights(module, weights)
-    module = module.to(place).eval()
     test = load(loaded.data, ("test",))["test"].to(place)
-    how = loaded.evaluation
     with Progress(console=Console(stderr=True)) as bars:
         bar = bars.add_task("AutoAttack", total=1.0)
-        verdict = judge(
-            module,
-            test.inputs(),
-            test.y,
-            threat=loaded.threat,
-            seed=how.seed,
-            batch_size=how.batch_size,
-            progress=lambda done: bars.update(bar, completed=done),
+        frame, diagnostics = outcomes_of(
+            module.to(place).eval(), test, loaded, lambda done: bars.update(bar, completed=done)
         )
-    further = further_attacks(module, test.inputs(), test.y, loaded.threat, seed=how.seed, batch_size=how.batch_size)
-    frame = outcome_frame(verdict, further)
     if outcomes:
         with replacing(outcomes) as temporary:
             frame.to_parquet(temporary, index=False)
-    result = summarise(frame) | {"diagnostics": verdict.diagnostics, "examples": len(frame)}
+    numbers = summarise(frame)
     if json:
-        print_json(result)
+        print_json(numbers | {"diagnostics": diagnostics, "examples": len(frame)})
     else:
-        print(json_module.dumps(result, indent=1))
+        left = {f"after {name}": accuracy for name, accuracy in numbers["attacks"].items()}
+        shown = {"clean": numbers["clean"]} | left | {"robust (AutoAttack)": numbers["robust"]} | numbers["further"]
+        print_sheet({name: f"{100 * accuracy:.2f} %" for name, accuracy in shown.items()} | diagnostics)

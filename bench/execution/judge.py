@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from torch import Tensor, nn
+import torch
+from torch import nn
 
-from bench.data import load
-from bench.evaluation import Evaluation, evaluate, judging
+from bench.data import Split, load
+from bench.evaluation import Progress, evaluate, judging
 from bench.evaluation.further import further_attacks
 from bench.evaluation.summary import outcome_hashes, summarise
 from bench.execution.job import RESULTS, Job
@@ -28,21 +30,9 @@ def judge(job: Job, folder: Path) -> None:
     scenario = job.scenario
     started = time.perf_counter()
     test = load(scenario.data, ("test",))["test"].to(job.device)
-    x, y = test.inputs(), test.y
-    last = further(_network(job, folder / "last.safetensors"), x, y, scenario)
+    last = beside(_network(job, folder / "last.safetensors"), test, scenario)
     best = _network(job, folder / "best.safetensors")
-    beside = further(best, x, y, scenario)
-    spec = scenario.evaluation
-    verdict = evaluate(
-        best,
-        x,
-        y,
-        threat=scenario.threat,
-        seed=spec.seed,
-        batch_size=spec.batch_size,
-        progress=lambda done: tell(stage="evaluate", done=done),
-    )
-    frame = outcome_frame(verdict, beside)
+    frame, diagnostics = outcomes_of(best, test, scenario, lambda done: tell(stage="evaluate", done=done))
     with replacing(folder / "outcomes.parquet") as temporary:
         frame.to_parquet(temporary, index=False)
     result = EvaluationRecord(
@@ -50,28 +40,43 @@ def judge(job: Job, folder: Path) -> None:
         protocol_fingerprint=scenario.protocol_fingerprint(),
         last={name: float(np.mean(last[name])) for name in ("clean", "pgd-20")},
         outcomes=outcome_hashes(frame),
-        diagnostics=verdict.diagnostics,
+        diagnostics=diagnostics,
         seconds=time.perf_counter() - started,
     )
     write_text(folder / RESULTS["evaluate"], result.model_dump_json())
 
 
-def further(model: nn.Module, x: Tensor, y: Tensor, scenario: Scenario) -> dict[str, np.ndarray]:
-    """Clean verdicts and those of the attacks beside the score."""
+def outcomes_of(
+    model: nn.Module, test: Split, scenario: Scenario, report: Progress
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The verdicts of the scenario's protocol on a model, and its diagnostics.
+
+    One row a test example: label, prediction, outcome byte, and whether it is right under each further attack.
+    """
     spec = scenario.evaluation
-    with judging(model):
-        verdicts = further_attacks(model, x, y, scenario.threat, seed=spec.seed, batch_size=spec.batch_size)
-        clean = [
-            (model(x[k : k + spec.batch_size]).argmax(1) == y[k : k + spec.batch_size]).cpu().numpy()
-            for k in range(0, len(x), spec.batch_size)
-        ]
-    return {"clean": np.concatenate(clean)} | verdicts
-
-
-def outcome_frame(verdict: Evaluation, further: dict[str, np.ndarray]) -> pd.DataFrame:
-    """One row a test example: label, prediction, outcome byte, and whether it is right under each further attack."""
+    further = beside(model, test, scenario)
+    verdict = evaluate(
+        model,
+        test.inputs(),
+        test.y,
+        threat=scenario.threat,
+        seed=spec.seed,
+        batch_size=spec.batch_size,
+        progress=report,
+    )
     frame = verdict.to_frame().drop(columns="broken_by")
-    return frame.assign(**{name: right for name, right in further.items() if name != "clean"})
+    columns = {name: right for name, right in further.items() if name != "clean"}
+    return frame.assign(**columns), verdict.diagnostics
+
+
+def beside(model: nn.Module, test: Split, scenario: Scenario) -> dict[str, np.ndarray]:
+    """Which examples are right clean and under each attack beside the score: bool (N,) by name."""
+    spec = scenario.evaluation
+    x, y = test.inputs(), test.y
+    with judging(model), torch.no_grad():
+        clean = torch.cat([model(part).argmax(1) for part in x.split(spec.batch_size)]) == y
+        further = further_attacks(model, x, y, scenario.threat, seed=spec.seed, batch_size=spec.batch_size)
+    return {"clean": clean.cpu().numpy()} | further
 
 
 def _network(job: Job, path: Path) -> nn.Module:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
@@ -105,7 +105,7 @@ class Pool:
             process.wait()
 
 
-def _events(process: subprocess.Popen[str], stage: str, report: Report):  # type: ignore[no-untyped-def]
+def _events(process: subprocess.Popen[str], stage: str, report: Report) -> Iterator[str]:
     """The errors that a stage tells of; its progress goes to `report`."""
     assert process.stdout is not None
     for line in process.stdout:

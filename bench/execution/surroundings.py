@@ -19,7 +19,7 @@ def surroundings(device: str) -> Surroundings:
     return Surroundings(
         commit=_git("rev-parse", "HEAD") or None,
         dirty=_dirty(),
-        versions={"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        versions={"python": platform.python_version()} | {name: package_version(name) for name in PACKAGES},
         device=device_name(device),
         machine=processor(),
         threads=1,
@@ -65,7 +65,8 @@ def _git(*arguments: str) -> str:
         return ""
 
 
-def _version(name: str) -> str:
+def package_version(name: str) -> str:
+    """The installed version of a package, or "not installed"."""
     try:
         return version(name)
     except PackageNotFoundError:
