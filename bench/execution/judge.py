@@ -73,8 +73,9 @@ def beside(model: nn.Module, test: Split, scenario: Scenario) -> dict[str, np.nd
     """Which examples are right clean and under each attack beside the score: bool (N,) by name."""
     spec = scenario.evaluation
     x, y = test.inputs(), test.y
-    with judging(model), torch.no_grad():
-        clean = torch.cat([model(part).argmax(1) for part in x.split(spec.batch_size)]) == y
+    with judging(model):
+        with torch.no_grad():
+            clean = torch.cat([model(part).argmax(1) for part in x.split(spec.batch_size)]) == y
         further = further_attacks(model, x, y, scenario.threat, seed=spec.seed, batch_size=spec.batch_size)
     return {"clean": clean.cpu().numpy()} | further
 

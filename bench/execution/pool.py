@@ -56,7 +56,7 @@ class Pool:
                         bars.console.print(f"{title}: done", highlight=False)
                     except TemperError as error:
                         problems.append(f"{title}: {error}")
-                        bars.console.print(f"[red]{title}:[/] {error}", highlight=False)
+                        bars.console.print(f"[red]{title}:[/] {error}", highlight=False, soft_wrap=True)
                     bars.advance(overall)
             except KeyboardInterrupt:
                 self._stop()
