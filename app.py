@@ -7,7 +7,6 @@ from bench.dashboard.palette import favicon
 
 st.set_page_config(page_title="Temper", page_icon=favicon(), layout="wide")
 st.set_option("client.showErrorDetails", "none")  # what fails goes to the log, never to the reader as a traceback
-st.set_option("client.toolbarMode", "viewer")
 
 PAGES = [st.Page(leaderboard_page.page, title="Leaderboard", icon=":material/leaderboard:", default=True)]
 

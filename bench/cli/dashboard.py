@@ -24,5 +24,6 @@ def dashboard(
     command = [sys.executable, "-m", "streamlit", "run", str(SHIPPED / "app.py"), "--server.port", str(port)]
     command += ["--server.headless", str(headless).lower(), "--server.address", "localhost"]
     command += ["--server.fileWatcherType", "none", "--browser.gatherUsageStats", "false"]
+    command += ["--client.toolbarMode", "viewer"]
     environment = os.environ | {"TEMPER_LEADERBOARDS": str(local_leaderboards(leaderboards).resolve())}
     raise typer.Exit(subprocess.call(command, env=environment))

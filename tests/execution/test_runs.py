@@ -166,3 +166,12 @@ def test_learning_curve_and_record_agree(tiny, temper, board):
     assert lines[-1]["passes"] == pytest.approx(training.passes)
     assert training.passes <= training.allowed
     assert [c.step for c in training.curve] == sorted({c.step for c in training.curve})
+
+
+def test_tensorboard_gets_the_losses(tiny, temper, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    assert temper("run", tiny, "-m", "natural", "--seeds", 1, "--tensorboard", tmp_path / "logs").code == 0
+    (folder,) = (tmp_path / "logs").iterdir()
+    events = EventAccumulator(str(folder)).Reload()
+    assert {"loss/student", "learning_rate"} <= set(events.Tags()["scalars"])
