@@ -62,8 +62,8 @@ def to_markdown(frame: pd.DataFrame) -> str:
 
 
 def to_csv(frame: pd.DataFrame) -> str:
-    """All columns; lists and mappings as JSON."""
-    return _flat(frame).to_csv(index=False, lineterminator="\n")
+    """All columns, to six digits; lists and mappings as JSON."""
+    return _flat(frame).to_csv(index=False, lineterminator="\n", float_format="%.6g")
 
 
 def to_json(frame: pd.DataFrame) -> str:
