@@ -180,7 +180,6 @@ SMALL: dict[str, dict[str, Any]] = {
     "resnet18": {"width": 8},
     "wideresnet": {"depth": 10, "width": 2},
 }
-FULL = {name: {} for name in NETWORKS}
 
 
 def convolution_backward(
@@ -264,28 +263,24 @@ def test_the_meter_agrees_but_for_the_first_layers_input_gradient(network: str, 
     assert metered - spared == pytest.approx(counted, rel=1e-9)
 
 
-@pytest.mark.parametrize("work", KINDS)
-@pytest.mark.parametrize("network", sorted(set(NETWORKS) - {"mlp", "cnn"}))
-def test_the_meter_agrees_to_two_percent_at_full_size(network: str, work) -> None:
-    """On the meta device: shapes only, so the largest teacher costs no more than the smallest."""
+def full_size() -> dict[str, tuple[NetworkSpec, tuple[int, ...]]]:
+    """Every network of every scenario that ships, and the other architectures as they are on CIFAR-10."""
+    networks = [(NetworkSpec(network=name), (3, 32, 32)) for name in NETWORKS if name not in ("mlp", "cnn")]
+    for name in shipped_scenarios():
+        scenario = load_scenario(name)
+        specs = (scenario.student, *scenario.teachers.values())
+        networks += [(NetworkSpec(network=s.network, options=s.options), scenario.data.shape) for s in specs]
+    return {f"{spec.network}{spec.options or ''} on {list(shape)}": (spec, shape) for spec, shape in networks}
+
+
+@pytest.mark.parametrize("name", FULL := full_size())
+def test_the_meter_agrees_to_two_percent_on_every_shipped_network(name: str) -> None:
+    """A training step, forward and backward. On the meta device: shapes only, so a large teacher costs no time."""
+    spec, shape = FULL[name]
     with torch.device("meta"):
-        module = build(NetworkSpec(network=network), (3, 32, 32), 10)
-        metered, counted = metered_and_counted(module, torch.zeros(4, 3, 32, 32), work)
+        metered, counted = metered_and_counted(build(spec, shape, 10), torch.zeros(4, *shape), to_weights)
     assert counted > 0
     assert metered == pytest.approx(counted, rel=0.02)
-
-
-@pytest.mark.parametrize("scenario", shipped_scenarios())
-def test_the_meter_agrees_to_two_percent_on_every_shipped_network(scenario: str) -> None:
-    """A step of training: forward, and backward to the weights."""
-    loaded = load_scenario(scenario)
-    shape = loaded.data.shape
-    for spec in {str(s): s for s in (loaded.student, *loaded.teachers.values())}.values():
-        with torch.device("meta"):
-            metered, counted = metered_and_counted(
-                build(spec, shape, loaded.data.classes), torch.zeros(4, *shape), to_weights
-            )
-        assert metered == pytest.approx(counted, rel=0.02)
 
 
 @pytest.mark.xfail(strict=True, reason="torch's FlopCounterMode forgets `groups` in the gradient of the weights")
@@ -344,12 +339,12 @@ def test_pgd_at_takes_the_same_steps_under_both_rulesets() -> None:
 def test_progress_grows_from_zero_to_one(ruleset) -> None:
     budget = Budget(ruleset, PGD10_EPOCH * 2.0, 1000, 100, PGD10_EPOCH)
     cost = PGD10_EPOCH * 100.0
-    values = [budget.progress(step * cost, step) for step in range(26)]
+    values = [budget.progress(step * cost, step) for step in range(21)]
     assert values[0] == 0
     assert values[10] == pytest.approx(0.5)
     assert values[20] == pytest.approx(1.0)
-    assert all(a <= b for a, b in pairwise(values))
-    assert max(values) == 1.0
+    assert values[20] <= 1
+    assert all(a < b for a, b in pairwise(values))
 
 
 def test_a_part_of_an_epoch_has_all_its_steps() -> None:

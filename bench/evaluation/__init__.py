@@ -12,11 +12,12 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from bench.errors import TemperError
+from bench.errors import TemperError, unknown
 from bench.protocol import ATTACKS, MIN_CLASSES, MISCLASSIFIED, ROBUST, outcome_name
 from bench.threat import Threat
 
 Progress = Callable[[float], None]
+CHOICES = {"protocol": ["standard"], "engine": ["reference"], "randomness": ["compat"]}
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,9 @@ def evaluate(
     random state are left as found. `progress` shows a bar, or is called with the fraction done.
     Raises TemperError for inputs that make no sense (out of bounds, wrong labels, NaN logits, under 10 classes).
     """
+    _known(protocol=protocol, engine=engine, randomness=randomness)
+    if batch_size < 1:
+        raise TemperError(f"batch_size must be at least 1, got {batch_size}")
     device = next(model.parameters(), x).device
     x, y = x.to(device), y.to(device)
     with judging(model), _reporting(progress) as report:
@@ -152,11 +156,17 @@ def _predict(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, batch_size:
     return logits.argmax(1)
 
 
+def _known(**choices: str) -> None:
+    for name, choice in choices.items():
+        if choice not in CHOICES[name]:
+            raise unknown(name, choice, CHOICES[name])
+
+
 def _logits(model: nn.Module, x: Tensor) -> Tensor:
     logits = model(x)
-    if not isinstance(logits, Tensor) or logits.ndim != 2:
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(x):
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise TemperError(f"the model must return logits (B, C), it returned {got}")
+        raise TemperError(f"the model must return logits ({len(x)}, C) for {len(x)} examples, it returned {got}")
     return logits
 
 

@@ -327,20 +327,17 @@ def test_few_classes_are_fine_without_attacks(some) -> None:
     assert set(found.outcomes.tolist()) <= {0, 255}
 
 
-@pytest.mark.xfail(strict=True, reason="logits of fewer examples than were asked are compared by broadcasting")
 def test_a_model_that_answers_for_one_example_only_is_refused(some) -> None:
     with pytest.raises(TemperError, match="logits"):
         bench.evaluate(Says(lambda x: plain(x)[:1]), *some, threat=CLEAN)
 
 
-@pytest.mark.xfail(strict=True, reason="protocol, engine and randomness are not looked at")
 @pytest.mark.parametrize("choice", ["protocol", "engine", "randomness"])
 def test_an_unknown_choice_is_refused(net, some, choice: str) -> None:
     with pytest.raises(TemperError, match="fastest"):
         bench.evaluate(net, *some, threat=CLEAN, **{choice: "fastest"})
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="batch_size goes into `range` unchecked")
 def test_an_impossible_batch_size_is_refused(net, some) -> None:
     with pytest.raises(TemperError, match="batch_size"):
         bench.evaluate(net, *some, threat=CLEAN, batch_size=0)

@@ -207,7 +207,6 @@ def test_touching_a_global_random_state_is_refused(refused, draw) -> None:
     assert refused(loss=loss) == "it draws from a global random state; use batch.rng"
 
 
-@pytest.mark.xfail(strict=True, reason="the check starts from the state that the method itself has seeded before")
 def test_seeding_the_global_random_state_is_refused(refused) -> None:
     def loss(self: Method, nets: Nets, batch: Batch) -> Tensor:
         torch.manual_seed(3)
@@ -288,7 +287,6 @@ def test_a_wrong_formula_of_costs_is_refused(refused) -> None:
     assert message == "a step spends 23.0000 passes per example, its formula gives 24.0000"
 
 
-@pytest.mark.xfail(strict=True, raises=NameError, reason="formula_passes lets the error of `eval` through")
 @pytest.mark.parametrize("formula", ["3 + r", "3 + spare"])
 def test_a_formula_that_cannot_be_read_is_refused(refused, formula: str) -> None:
     assert "formula" in refused({"passes": formula})
