@@ -310,9 +310,9 @@ def test_whole_numbers_are_refused(net, some) -> None:
     [
         (lambda x: plain(x) * float("nan"), "logits are not finite on clean inputs"),
         (lambda x: plain(x) / 0, "logits are not finite on clean inputs"),
-        (lambda x: (plain(x), x), r"must return logits \(B, C\), it returned tuple"),
-        (lambda x: plain(x)[:, None], r"must return logits \(B, C\), it returned \(24, 1, 10\)"),
-        (lambda x: plain(x).argmax(1), r"must return logits \(B, C\), it returned \(24,\)"),
+        (lambda x: (plain(x), x), r"must return logits \(24, C\) for 24 examples, it returned tuple"),
+        (lambda x: plain(x)[:, None], r"must return logits \(24, C\) for 24 examples, it returned \(24, 1, 10\)"),
+        (lambda x: plain(x).argmax(1), r"must return logits \(24, C\) for 24 examples, it returned \(24,\)"),
         (lambda x: {"logits": plain(x)}, "it returned dict"),
         (lambda x: plain(x)[:, :9], "AutoAttack needs at least 10 classes, the model has 9"),
     ],
