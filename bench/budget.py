@@ -111,5 +111,5 @@ class Budget:
     def progress(self, spent: float, step: int) -> float:
         """The fraction of the budget that is spent, in [0, 1]."""
         if self.ruleset == "epochs":
-            return step / self.steps if self.steps else 1.0
+            return min(1.0, step / self.steps) if self.steps else 1.0
         return min(1.0, spent / self.total)

@@ -134,10 +134,15 @@ def keeps_off_global_randomness(subject: Subject) -> None:
         return random.getstate(), numpy["pos"], numpy["key"].tobytes(), torch.get_rng_state().numpy().tobytes()
 
     trainer = subject.trainer()
+    found = random.getstate(), np.random.get_state(), torch.get_rng_state()
     torch.rand(1), np.random.rand(), random.random()  # so that a method which seeds them anew is seen
     before = streams()
     _train(trainer, 1)
-    subject.require(streams() == before, "it draws from a global random state; use batch.rng")
+    after = streams()
+    random.setstate(found[0])
+    np.random.set_state(found[1])
+    torch.set_rng_state(found[2])
+    subject.require(after == before, "it draws from a global random state; use batch.rng")
 
 
 def ignores_the_order_of_the_batch(subject: Subject) -> None:
@@ -224,7 +229,9 @@ def formula_passes(formula: str, trainer: Trainer) -> float:
     try:
         return float(eval(formula, {"__builtins__": {}}, values))  # a registration is code already
     except (NameError, SyntaxError, TypeError, ArithmeticError) as error:
-        raise ContractError(f"method {trainer.name!r}: its formula of passes {formula!r} fails: {error}") from None
+        raise ContractError(
+            f"method {trainer.name!r} breaks the contract: its formula of passes {formula!r} fails: {error}"
+        ) from None
 
 
 def metered_over_counted(subject: Subject) -> float:

@@ -67,6 +67,12 @@ def digits_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def tiny_text() -> str:
+    """The file of that scenario."""
+    return TINY
+
+
 @pytest.fixture
 def tiny(tmp_path: Path, digits_file: Path) -> Path:
     """A scenario file of one's own, beside its data."""

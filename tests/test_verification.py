@@ -22,13 +22,11 @@ Change = Callable[[dict[str, Any]], None]
 
 
 @pytest.fixture(scope="session")
-def original(tmp_path_factory: pytest.TempPathFactory, digits_file: Path) -> Path:
+def original(tmp_path_factory: pytest.TempPathFactory, digits_file: Path, tiny_text: str) -> Path:
     """A record that was really made, in its place."""
-    from conftest import TINY
-
     folder = tmp_path_factory.mktemp("recorded")
     (folder / "digits.safetensors").symlink_to(digits_file)
-    (folder / "tiny.toml").write_text(TINY)
+    (folder / "tiny.toml").write_text(tiny_text)
     scenario = load_scenario(folder / "tiny.toml")
     trial = make_trial(scenario, make_method("natural"), 0)
     assert Runner(scenario, folder / "leaderboards").run([trial]) == []

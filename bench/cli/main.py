@@ -36,15 +36,12 @@ app.command("doctor")(doctor.doctor)
 
 
 def run() -> None:
-    """The entry point: a mistake of the user's is one line and exit code 2, never a traceback."""
+    """The entry point: a mistake of the user's is one line and exit code 2. (Typer itself ends Ctrl-C with 130.)"""
     try:
         app()
     except TemperError as error:
         print(f"temper: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("temper: interrupted; the same command continues where it stopped", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)

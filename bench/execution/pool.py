@@ -60,6 +60,7 @@ class Pool:
                     bars.advance(overall)
             except KeyboardInterrupt:
                 self._stop()
+                console.print("stopped; what was reached is kept, and the same command continues", highlight=False)
                 raise
         return problems
 
