@@ -166,6 +166,10 @@ def register(name: str, **info: Any) -> Callable[[type[M]], type[M]]:
     def decorate(method: type[M]) -> type[M]:
         if not (isinstance(method, type) and issubclass(method, Method)):
             raise ContractError(f"method {name!r}: {method!r} is not a subclass of bench.Method")
+        if "info" in method.__dict__:
+            raise ContractError(
+                f"{method!r} is registered as {method.info.name!r} already; give {name!r} its own class"
+            )
         method.info = MethodInfo(name=name, **info)
         METHODS.add(name, method)
         return method

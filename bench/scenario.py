@@ -45,7 +45,7 @@ class DataSpec(Spec):
     source: str
     name: str = ""  # which data set of the source, such as CIFAR10 for torchvision
     path: Path | None = None  # a folder or file on this machine; stays out of the fingerprint
-    shape: tuple[int, ...]
+    shape: tuple[Annotated[int, Field(gt=0)], ...]
     classes: int = Field(ge=2)
     split: SplitSpec
     sha256: dict[Literal["train", "validation", "test"], Sha256] = {}

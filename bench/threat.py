@@ -33,7 +33,7 @@ class Threat(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     norm: Literal["Linf", "L2"]
-    eps: Radius = Field(ge=0)
+    eps: Radius = Field(ge=0, allow_inf_nan=False)
     bounds: tuple[float, float] = (0.0, 1.0)
 
     @model_validator(mode="after")

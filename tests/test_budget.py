@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.budget import Budget, Meter
 from bench.networks import NETWORKS, build, flops
 from bench.scenario import PGD10_EPOCH, NetworkSpec, load_scenario, shipped_scenarios
+from bench.testing import counted_flops
 
 STUDENT = 2 * (5 * 7 + 7 * 3)  # FLOPs of one example, by hand
 TEACHER = 2 * 5 * 3
@@ -182,26 +182,6 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 
 
-def convolution_backward(
-    grad: list[int], x: list[int], weight: list[int], *rest: Any, out_shape: Any = None, **_: Any
-) -> int:
-    """FLOPs of a convolution's backward: as many as forward for each of the two gradients that are asked for.
-
-    FlopCounterMode's own formula forgets `groups` in the gradient of the weights: a depthwise convolution comes
-    out as a dense one, which overstates the backward of a MobileNet-V2 about tenfold.
-    """
-    to_input, to_weight = rest[7][:2]
-    forward = 2 * math.prod(grad) * math.prod(weight[1:])
-    return forward * (int(to_input) + int(to_weight))
-
-
-@contextmanager
-def counting() -> Iterator[FlopCounterMode]:
-    mapping = {torch.ops.aten.convolution_backward: convolution_backward}
-    with FlopCounterMode(display=False, custom_mapping=mapping) as counter:
-        yield counter
-
-
 def first_layer(module: nn.Module, x: Tensor) -> int:
     """FLOPs of the layer that takes the inputs: its gradient to the input is needed by an attack only."""
     found: list[int] = []
@@ -243,7 +223,7 @@ def metered_and_counted(module: nn.Module, x: Tensor, work: Callable[[nn.Module,
     meter.watch("student", module)
     forward(module, meter, x)  # the price is measured at the first call
     before = meter.passes
-    with counting() as counter:
+    with counted_flops() as counter:
         work(module, meter, x)
     return [(meter.passes - before) * unit, counter.get_total_flops()]
 
@@ -285,7 +265,7 @@ def test_the_meter_agrees_to_two_percent_on_every_shipped_network(name: str) -> 
 
 @pytest.mark.xfail(strict=True, reason="torch's FlopCounterMode forgets `groups` in the gradient of the weights")
 def test_flop_counter_mode_itself_counts_grouped_convolutions() -> None:
-    """When this passes, `convolution_backward` above can go."""
+    """When this passes, `bench.testing.counted_flops` can go."""
     module, x = nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False), torch.rand(2, 8, 6, 6)
     with FlopCounterMode(display=False) as counter:
         module(x).sum().backward()

@@ -60,7 +60,7 @@ def run(
     missing = runner.missing(trials)
     if len(missing) < len(trials):
         print(f"{len(trials) - len(missing)} of {len(trials)} trials are recorded already", file=sys.stderr)
-    problems = runner.run(missing)
+    problems = runner.run(missing) + runner.failures(trials)
     if json:
         print_json({"trials": [trial.id for trial in trials], "problems": problems})
     else:

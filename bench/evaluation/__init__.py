@@ -75,8 +75,8 @@ def evaluate(
     _known(protocol=protocol, engine=engine, randomness=randomness)
     if batch_size < 1:
         raise TemperError(f"batch_size must be at least 1, got {batch_size}")
-    device = next(model.parameters(), x).device
-    x, y = x.to(device), y.to(device)
+    like = next(model.parameters(), x)
+    x, y = x.to(like), y.to(like.device)
     with judging(model), _reporting(progress) as report:
         predictions = _predict(model, x, y, threat, batch_size)
         outcomes = torch.where(predictions == y, ROBUST, MISCLASSIFIED)

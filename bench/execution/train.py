@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import signal
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -46,9 +47,6 @@ def train(job: Job, folder: Path) -> None:
     except Diverged as error:
         write_text(folder / FAILURE, f"{error}\n")
         return
-    except KeyboardInterrupt:
-        log.save()
-        raise
     _finish(trainer, folder, metrics)
     saved.unlink(missing_ok=True)
 
@@ -83,6 +81,9 @@ class _Log:
         self.job, self.folder, self.trainer, self.metrics = job, folder, trainer, metrics
         self.saved_at = self.told_at = time.monotonic()
         self.board = _tensorboard(job, folder)
+        self.interrupted = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._interrupt)
 
     def after_step(self, trainer: Trainer, losses: Mapping[str, float]) -> None:
         now = time.monotonic()
@@ -91,14 +92,20 @@ class _Log:
         if now - self.told_at >= 0.25 or trainer.ended:
             tell(stage="train", done=1.0 if trainer.ended else trainer.progress)
             self.told_at = now
-        if now - self.saved_at >= self.job.checkpoint_seconds:
+        if self.interrupted or now - self.saved_at >= self.job.checkpoint_seconds:
             self.save()
             self.saved_at = now
+        if self.interrupted:
+            raise KeyboardInterrupt
 
     def save(self) -> None:
         tree = {"trainer": self.trainer.state(), "metrics": self.metrics}
         checkpoint.save(self.folder / "checkpoint.safetensors", tree)
         _write_metrics(self.folder, self.metrics)
+
+    def _interrupt(self, *_: object) -> None:
+        """Wait for the end of the step: in the middle of one, the state is that of no step at all."""
+        self.interrupted = True
 
     def _add_line(self, losses: Mapping[str, float]) -> None:
         trainer = self.trainer

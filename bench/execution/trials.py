@@ -23,6 +23,7 @@ from bench.records import (
     TrainingRecord,
     Trial,
     WeightsRecord,
+    read_record,
     trial_folder,
     work_folder,
 )
@@ -58,6 +59,11 @@ class Runner:
     def missing(self, trials: Sequence[Trial]) -> list[Trial]:
         """Those that have no record here yet."""
         return [t for t in trials if not (trial_folder(self.leaderboards, t) / "record.json").is_file()]
+
+    def failures(self, trials: Sequence[Trial]) -> list[str]:
+        """The recorded trials that ended without a student, and why."""
+        records = [read_record(trial_folder(self.leaderboards, t)) for t in trials if t not in self.missing(trials)]
+        return [f"{r.trial.method} seed {r.trial.seed_index}: {r.failure}" for r in records if r.status == "failed"]
 
     def run(self, trials: Sequence[Trial]) -> list[str]:
         """Train, evaluate and record; continues what was interrupted. Returns what went wrong, a line a trial."""
