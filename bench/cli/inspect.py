@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from inspect import getdoc
 from typing import Annotated, Any
 
 import typer
@@ -61,7 +62,7 @@ def _describe(method: Any) -> dict[str, Any]:
         "deviations": info.deviations,
         "passes": info.passes or "measured",
         "track": info.track,
-        "summary": (method.__doc__ or "").strip(),
+        "summary": getdoc(method),
         "hyperparameters": {field: spec.default for field, spec in method.model_fields.items()},
         "controls": {control: dict(fields) for control, fields in info.controls.items()},
     }
