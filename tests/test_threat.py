@@ -207,7 +207,7 @@ def test_radii_may_be_fractions(text: str | float, value: float) -> None:
     ("fields", "message"),
     [
         ({"eps": -0.1}, "greater than or equal to 0"),
-        ({"eps": float("nan")}, "greater than or equal to 0"),
+        ({"eps": float("nan")}, "finite number"),
         ({"eps": 8}, "8/255 is 0.03137, not 8"),
         ({"eps": "8"}, "8/255 is 0.03137, not 8"),
         ({"eps": 1.0}, r"covers the whole input range \(0.0, 1.0\)"),

@@ -76,7 +76,7 @@ def evaluate(
     if batch_size < 1:
         raise TemperError(f"batch_size must be at least 1, got {batch_size}")
     like = next(model.parameters(), x)
-    x, y = x.to(like), y.to(like.device)
+    x, y = x.to(like if x.is_floating_point() else like.device), y.to(like.device)
     with judging(model), _reporting(progress) as report:
         predictions = _predict(model, x, y, threat, batch_size)
         outcomes = torch.where(predictions == y, ROBUST, MISCLASSIFIED)
