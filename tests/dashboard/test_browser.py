@@ -68,7 +68,7 @@ def _served(root: Path, log: Path) -> Iterator[str]:
     temper = Path(sys.executable).with_name("temper")
     command = [str(temper), "dashboard", "--headless", "--port", str(port)]
     with log.open("w") as output:
-        environment = os.environ | {"TEMPER_LEADERBOARDS": str(root), "STREAMLIT_SERVER_FILE_WATCHER_TYPE": "none"}
+        environment = os.environ | {"TEMPER_LEADERBOARDS": str(root), "TEMPER_SHIPPED": str(root / "none")}
         process = subprocess.Popen(
             command, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
