@@ -41,10 +41,10 @@ def _identity(record: RunRecord, folder: Path) -> Iterator[str]:
         yield f"lies in the wrong place, belongs in records/{'/'.join(place)}"
     if trial.method not in METHODS:
         yield f"method {trial.method!r} is not registered here"
-    if trial.scenario in shipped_scenarios():
-        scenario = load_scenario(trial.scenario)
-        if trial.train_fingerprint == scenario.train_fingerprint() and trial.seed != scenario.seed(trial.seed_index):
-            yield f"seed {trial.seed} is not the scenario's seed number {trial.seed_index}"
+    scenario = _scenario(record)
+    current = scenario is not None and trial.train_fingerprint == scenario.train_fingerprint()
+    if scenario and current and trial.seed != scenario.seed(trial.seed_index):
+        yield f"seed {trial.seed} is not the scenario's seed number {trial.seed_index}"
 
 
 def _weights(record: RunRecord, folder: Path) -> Iterator[str]:
@@ -98,5 +98,6 @@ def _table_problems(frame: pd.DataFrame, record: RunRecord) -> Iterator[str]:
 
 
 def _scenario(record: RunRecord) -> Scenario | None:
+    """The record's scenario where it ships."""
     name = record.trial.scenario
     return load_scenario(name) if name in shipped_scenarios() else None

@@ -43,12 +43,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
-    stale = [path for path, text in generated().items() if not path.exists() or path.read_text() != text]
-    if not check:
-        for path, text in generated().items():
+    stale = {path: text for path, text in generated().items() if not path.exists() or path.read_text() != text}
+    for path, text in stale.items():
+        if not check:
             path.parent.mkdir(exist_ok=True)
             path.write_text(text)
-    for path in stale:
         print(f"{path.relative_to(ROOT)} {'differs from what the records give' if check else 'written'}")
     return int(check and bool(stale))
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 from bench.data import SOURCES
-from bench.errors import TemperError
 from bench.execution.job import FAILURE, RESULTS, SURROUNDINGS, Job, locked
 from bench.execution.pool import Pool
 from bench.hashing import file_digest
@@ -28,7 +27,7 @@ from bench.records import (
     work_folder,
 )
 from bench.scenario import Scenario
-from bench.training.loop import ROLES
+from bench.training.loop import teacher_of
 
 
 @dataclass(frozen=True)
@@ -49,12 +48,7 @@ class Runner:
         build(scenario.student, scenario.data.shape, scenario.data.classes)
         for method in methods:
             for role in sorted(method.needs):
-                name = ROLES.get(role)
-                if name not in scenario.teachers:
-                    raise TemperError(
-                        f"method {method.info.name!r} needs a {role.replace('_', ' ')}, and scenario {scenario.name!r} "
-                        f"has none (it has {', '.join(scenario.teachers) or 'no teacher'})"
-                    )
+                teacher_of(role, method, scenario, scenario.teachers)
 
     def missing(self, trials: Sequence[Trial]) -> list[Trial]:
         """Those that have no record here yet."""
@@ -62,7 +56,8 @@ class Runner:
 
     def failures(self, trials: Sequence[Trial]) -> list[str]:
         """The recorded trials that ended without a student, and why."""
-        records = [read_record(trial_folder(self.leaderboards, t)) for t in trials if t not in self.missing(trials)]
+        missing = self.missing(trials)
+        records = [read_record(trial_folder(self.leaderboards, t)) for t in trials if t not in missing]
         return [f"{r.trial.method} seed {r.trial.seed_index}: {r.failure}" for r in records if r.status == "failed"]
 
     def run(self, trials: Sequence[Trial]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
@@ -22,6 +22,16 @@ from bench.training.schedule import learning_rate
 from bench.training.selection import Selection, measure
 
 ROLES = {"teacher": "robust", "natural_teacher": "natural"}  # what a method calls a teacher, and its name in scenarios
+
+
+def teacher_of(role: str, method: Method, scenario: Scenario, teachers: Collection[str]) -> str:
+    """Which of the `teachers` plays a role that a method needs. Raises ContractError when none does."""
+    if ROLES.get(role) not in teachers:
+        raise ContractError(
+            f"method {method.info.name!r} needs a {role.replace('_', ' ')}, "
+            f"and scenario {scenario.name!r} has none (it has {', '.join(teachers) or 'no teacher'})"
+        )
+    return ROLES[role]
 
 
 class Trainer:
@@ -57,7 +67,7 @@ class Trainer:
         self.nets = Nets({}, *self._task, device, on_add=self.meter.watch)
         self.nets.add("student", self.student, self._sgd)
         for role in sorted(method.needs):
-            self.nets.add(role, _frozen(copy.deepcopy(self._teacher(role, teachers))))
+            self.nets.add(role, _frozen(copy.deepcopy(teachers[teacher_of(role, method, scenario, teachers)])))
         self._seeded("setup", lambda: method.setup(self.nets))
 
         self.selection = Selection(scenario.selection.thresholds())
@@ -149,14 +159,6 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(rng(self.seed, purpose).initial_seed())
             return make()
-
-    def _teacher(self, role: str, teachers: Mapping[str, nn.Module]) -> nn.Module:
-        if role not in ROLES or ROLES[role] not in teachers:
-            raise ContractError(
-                f"method {self.name!r} needs a {role.replace('_', ' ')}, "
-                f"and scenario {self.scenario.name!r} has none (it has {', '.join(teachers) or 'no teacher'})"
-            )
-        return teachers[ROLES[role]]
 
     def _sgd(self, parameters: Any) -> torch.optim.SGD:
         spec = self.scenario.optimiser
