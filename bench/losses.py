@@ -45,3 +45,18 @@ def dlr(logits: Tensor, y: Tensor) -> Tensor:
     """
     top = logits.sort(dim=1, descending=True).values
     return margin(logits, y) / (top[:, 0] - top[:, 2] + 1e-12)
+
+
+def margin_targeted(logits: Tensor, classes: Tensor) -> Tensor:
+    """Logit of a target minus the right one, for `classes` (B, 2): the label and the target."""
+    right, target = logits.gather(1, classes).unbind(1)
+    return target - right
+
+
+def dlr_targeted(logits: Tensor, classes: Tensor) -> Tensor:
+    """The targeted margin over the gap of the first logit to the mean of third and fourth (Croce & Hein 2020, Eq. 7).
+
+    `classes` (B, 2): the label and the target. Needs at least 4 classes.
+    """
+    top = logits.sort(dim=1, descending=True).values
+    return margin_targeted(logits, classes) / (top[:, 0] - 0.5 * (top[:, 2] + top[:, 3]) + 1e-12)

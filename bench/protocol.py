@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 ATTACKS = ("apgd-ce", "apgd-t", "fab-t", "square")  # AutoAttack `standard`, in its order
+PROTOCOLS = {"standard": ATTACKS, "screen": ATTACKS[:2]}  # `screen` is cheaper, and not AutoAttack
 FURTHER = ("fgsm", "pgd-20", "cw")  # beside the score, never in it
 MISCLASSIFIED, ROBUST = 0, 255  # outcomes; 1..n is the first attack of the protocol that broke the example
-EVALUATOR_VERSION = "pyautoattack 0.2.0; outcomes 1"
-MIN_CLASSES = 10  # fewer, and the reference's targeted attacks ask for more targets than there are
+EVALUATOR_VERSION = "pyautoattack 0.2.0; outcomes 2"
 
 
-def outcome_name(outcome: int) -> str:
+def outcome_name(outcome: int, attacks: Sequence[str] = ATTACKS) -> str:
     """An outcome in words."""
     if outcome == MISCLASSIFIED:
         return "misclassified"
-    return "robust" if outcome == ROBUST else ATTACKS[outcome - 1]
+    return "robust" if outcome == ROBUST else attacks[outcome - 1]

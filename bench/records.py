@@ -58,6 +58,18 @@ class Trial(Model):
         return digest(self.model_dump(mode="json", exclude={"scenario", "seed_index", "seed"}))[:16]
 
 
+class Surroundings(Model):
+    """Where something was made."""
+
+    commit: str | None
+    dirty: bool | None
+    versions: dict[str, str]
+    device: str
+    machine: str
+    threads: int
+    precision: str = "float32"
+
+
 class CandidateRecord(Model):
     """A candidate of the selection, measured on validation."""
 
@@ -103,18 +115,7 @@ class EvaluationRecord(Model):
     outcomes: dict[str, Sha256]  # SHA-256 of the outcome bytes of each attack set
     diagnostics: dict[str, Any]
     seconds: float
-
-
-class Surroundings(Model):
-    """Where a record was made."""
-
-    commit: str | None
-    dirty: bool | None
-    versions: dict[str, str]
-    device: str
-    machine: str
-    threads: int
-    precision: str = "float32"
+    surroundings: Surroundings | None = None  # where it was judged
 
 
 class RunRecord(Model):

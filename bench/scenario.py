@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from bench.errors import TemperError, unknown
 from bench.hashing import derive, digest
-from bench.protocol import EVALUATOR_VERSION, MIN_CLASSES
+from bench.protocol import EVALUATOR_VERSION
 from bench.threat import Radius, Threat
 
 Ruleset = Literal["compute", "epochs"]
@@ -127,10 +127,11 @@ class SelectionSpec(Spec):
 
 
 class EvaluationSpec(Spec):
-    """The evaluation protocol: which attacks judge, with which seed and batches."""
+    """The evaluation protocol: which attacks judge, and with which random numbers. Batches are as large as is handy:
+    with `stable` randomness they change no outcome."""
 
     protocol: Literal["standard"] = "standard"
-    randomness: Literal["compat"] = "compat"
+    randomness: Literal["stable", "compat"] = "stable"
     seed: int = 0
     batch_size: int = Field(256, ge=1)
 
@@ -155,11 +156,8 @@ class Scenario(Spec):
 
     @model_validator(mode="after")
     def _can_be_judged(self) -> Scenario:
-        if self.data.classes < MIN_CLASSES or len(self.data.shape) != 3:
-            raise ValueError(
-                f"AutoAttack standard judges images (C, H, W) of at least {MIN_CLASSES} classes; "
-                f"data.shape = {list(self.data.shape)}, data.classes = {self.data.classes}"
-            )
+        if len(self.data.shape) != 3:
+            raise ValueError(f"AutoAttack judges images (C, H, W); data.shape = {list(self.data.shape)}")
         return self
 
     @model_validator(mode="after")
@@ -186,9 +184,10 @@ class Scenario(Spec):
         return digest(fixed)
 
     def protocol_fingerprint(self) -> str:
-        """SHA-256 of the evaluation protocol: attacks, seed, randomness, batches, evaluator version."""
-        fixed = self.evaluation.model_dump(mode="json") | {"evaluator": EVALUATOR_VERSION}
-        return digest(fixed)
+        """SHA-256 of the evaluation protocol: attacks, seed, randomness, evaluator version, and batches if they matter."""
+        matters_not = {"batch_size"} if self.evaluation.randomness == "stable" else set()
+        fixed = self.evaluation.model_dump(mode="json", exclude=matters_not)
+        return digest(fixed | {"evaluator": EVALUATOR_VERSION})
 
     def seed(self, index: int) -> int:
         """The `index`-th seed: the same for every method, so that initial weights and order are shared."""

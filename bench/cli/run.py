@@ -38,7 +38,8 @@ def run(
 ) -> None:
     """Train methods on a scenario, judge the students by AutoAttack, record the results.
 
-    Skips what is recorded and continues what was interrupted.
+    Skips what is recorded, judges stored weights again where the protocol has changed since, and continues what was
+    interrupted.
     """
     from bench.execution.trials import Runner
     from bench.method import METHODS, make_method
@@ -57,10 +58,12 @@ def run(
         for seed in range(seeds or loaded.seeds)
         for each in chosen
     ]
-    missing = runner.missing(trials)
+    missing, outdated = runner.missing(trials), runner.outdated(trials)
     if len(missing) < len(trials):
         print(f"{len(trials) - len(missing)} of {len(trials)} trials are recorded already", file=sys.stderr)
-    problems = runner.run(missing) + runner.failures(trials)
+    if outdated:
+        print(f"{len(outdated)} of them were judged by an earlier protocol: judging again", file=sys.stderr)
+    problems = runner.run(missing + outdated) + runner.failures(trials)
     if json:
         print_json({"trials": [trial.id for trial in trials], "problems": problems})
     else:

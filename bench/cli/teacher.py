@@ -1,4 +1,4 @@
-"""`temper teacher`: list, train, check."""
+"""`temper teacher`: list, train, check, judge."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from bench.cli.options import AsJson, Data, Device, pick_device, print_json, print_rows
 
-app = typer.Typer(no_args_is_help=True, help="The teachers of a scenario: list, train, check.")
+app = typer.Typer(no_args_is_help=True, help="The teachers of a scenario: list, train, check, judge.")
 ScenarioName = Annotated[str, typer.Argument(help="Name or path of a scenario.", show_default=False)]
 TeacherName = Annotated[
     str | None, typer.Option("--name", help="One of its teachers. Default: all.", show_default=False)
@@ -79,6 +79,18 @@ def check(
         print_json(rows)
     if not good:
         raise typer.Exit(1)
+
+
+@app.command()
+def judge(scenario: ScenarioName, name: TeacherName = None, data: Data = None, device: Device = "auto") -> None:
+    """Judge teachers by today's protocol and write what is measured into their cards."""
+    from bench.scenario import load_scenario
+    from bench.teachers.making import judge_teacher
+
+    loaded = load_scenario(scenario).with_data(data)
+    for each in [name] if name else loaded.teachers:
+        verdict = judge_teacher(loaded, each, pick_device(device)).evaluation
+        print(f"{each}: clean {100 * verdict.clean:.2f} %, robust {100 * verdict.robust:.2f} %")
 
 
 def _row(scenario: Any, name: str) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -13,11 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import TemperError, unknown
-from bench.protocol import ATTACKS, MIN_CLASSES, MISCLASSIFIED, ROBUST, outcome_name
+from bench.evaluation.inputs import Judged, judging, prepare
+from bench.evaluation.ledger import Ledger
+from bench.protocol import MISCLASSIFIED, PROTOCOLS, ROBUST, outcome_name
 from bench.threat import Threat
 
 Progress = Callable[[float], None]
-CHOICES = {"protocol": ["standard"], "engine": ["reference"], "randomness": ["compat"]}
+CHOICES = {"protocol": list(PROTOCOLS), "engine": ["fast", "reference"], "randomness": ["stable", "compat"]}
+
+__all__ = ["Evaluation", "Progress", "evaluate", "judging"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,10 @@ class Evaluation:
     labels: np.ndarray  # int64 (N,)
     predictions: np.ndarray  # int64 (N,), on clean inputs
     adversarial: Tensor = field(repr=False)  # (N, ...), the inputs themselves where nothing broke them
-    attacks: tuple[str, ...] = ATTACKS
+    details: pd.DataFrame = field(repr=False)  # one row an example, see `to_frame`
+    index: np.ndarray = field(repr=False)  # int64 (N,), which of the inputs these are: all, but for a shard
+    attacks: tuple[str, ...] = PROTOCOLS["standard"]
+    deviations: tuple[str, ...] = ()  # in words, where these inputs do not allow the attacks as published
     diagnostics: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -42,15 +50,13 @@ class Evaluation:
         return float(np.mean(self.outcomes == ROBUST))
 
     def to_frame(self) -> pd.DataFrame:
-        """One row an example: label, prediction, outcome, and the outcome in words."""
-        return pd.DataFrame(
-            {
-                "label": self.labels,
-                "prediction": self.predictions,
-                "outcome": self.outcomes,
-                "broken_by": [outcome_name(int(outcome)) for outcome in self.outcomes],
-            }
-        )
+        """One row an example: `label`, `prediction`, `margin` (clean: z_y - max over others), `outcome`, `broken_by` in
+        words, and of the breaking attack the class it aimed at (`target`, -1 for none) and the `iteration`; the
+        smallest margin that each attack saw (`margin_NAME`, NaN where it did not run); `distance` of the adversarial
+        example; calls of the network spent (`forwards`, `backwards`); `verified`: there is an adversarial example that
+        lies in the ball and fools the model in another batch too.
+        """
+        return self.details
 
 
 def evaluate(
@@ -59,101 +65,108 @@ def evaluate(
     y: Tensor,
     *,
     threat: Threat,
-    protocol: Literal["standard"] = "standard",
-    engine: Literal["reference"] = "reference",
-    randomness: Literal["compat"] = "compat",
+    protocol: Literal["standard", "screen"] = "standard",
+    engine: Literal["fast", "reference"] = "fast",
+    randomness: Literal["stable", "compat"] = "stable",
     seed: int = 0,
     batch_size: int = 256,
     progress: bool | Progress = False,
+    folder: Path | None = None,
+    shard: tuple[int, int] = (1, 1),
 ) -> Evaluation:
-    """Judge `model` by AutoAttack `standard` on inputs `x` (N, ...) inside the threat's bounds, labels `y` (N,).
+    """Judge `model` on inputs `x` (N, C, H, W) inside the threat's bounds, labels `y` (N,).
 
-    The model maps (B, ...) to logits (B, C) and is put into eval mode meanwhile; its mode, gradients and the global
-    random state are left as found. `progress` shows a bar, or is called with the fraction done.
-    Raises TemperError for inputs that make no sense (out of bounds, wrong labels, NaN logits, under 10 classes).
+    The model maps (B, C, H, W) to logits (B, K) and is put into eval mode meanwhile; its mode, gradients, buffers and
+    the global random state are left as found. `standard` is AutoAttack; `screen` is its APGD-CE and APGD-T alone, about
+    5 times cheaper, and not AutoAttack. With `stable` randomness outcomes depend neither on batches nor on order;
+    `compat` draws what pyautoattack draws. The `reference` engine is pyautoattack itself, and always `compat`.
+
+    Work is saved in `folder` after every target of every attack, and taken up from there by the same call, even after
+    a kill. Shard (i, n) judges every n-th block of `batch_size` examples, from the i-th on; a call without a shard on
+    the same folder finds what the shards did. `progress` shows a bar, or is called with the fraction done.
+
+    Raises TemperError for inputs that make no sense (out of bounds, wrong labels, NaN logits, no gradient).
     """
     _known(protocol=protocol, engine=engine, randomness=randomness)
-    if batch_size < 1:
-        raise TemperError(f"batch_size must be at least 1, got {batch_size}")
-    like = next(model.parameters(), x)
-    x, y = x.to(like if x.is_floating_point() else like.device), y.to(like.device)
-    with judging(model), _reporting(progress) as report:
-        predictions = _predict(model, x, y, threat, batch_size)
-        outcomes = torch.where(predictions == y, ROBUST, MISCLASSIFIED)
-        adversarial = x.clone()
-        if threat.eps > 0:
-            _attack(model, x, y, threat, seed, batch_size, outcomes, adversarial, report)
-        diagnostics = _recheck(model, x, y, threat, batch_size, outcomes, adversarial)
+    if engine == "reference":
+        randomness = "compat"
+    _sensible(batch_size, shard, randomness)
+    attacks = PROTOCOLS[protocol]
+    with _reporting(progress) as report, prepare(model, x, y, threat, batch_size) as judged:
+        if judged.threat.eps == 0:
+            return _verdict(judged, (), [(slice(0, len(x)), Ledger.begin(judged.x, judged.outcome, 0))], batch_size)
+        from bench.evaluation.suite import Suite, make_engine
+
+        where = folder and folder / judged.fingerprint(attacks, engine, randomness, seed, batch_size)
+        suite = Suite(
+            judged.model,
+            make_engine(engine, judged, seed),
+            attacks,
+            randomness,
+            seed,
+            batch_size,
+            where,
+            report,
+        )
+        ledgers = suite.run(judged.x, judged.y, judged.outcome, shard)
+        return _verdict(judged, attacks, ledgers, batch_size)
+
+
+def _verdict(
+    judged: Judged, attacks: Sequence[str], ledgers: Sequence[tuple[slice, Ledger]], batch_size: int
+) -> Evaluation:
+    """All that the ledgers say, and a second look at every adversarial example."""
+    index = torch.cat([torch.arange(block.start, block.stop) for block, _ in ledgers])
+    outcome, target, iteration, worst, forwards, backwards, adversarial = (
+        torch.cat([getattr(ledger, name) for _, ledger in ledgers])
+        for name in ("outcome", "target", "iteration", "worst", "forwards", "backwards", "adversarial")
+    )
+    x, y = judged.x[index.to(judged.x.device)], judged.y[index.to(judged.y.device)]
+    verified, distance = _second_look(judged, x, y, adversarial.to(x), batch_size)
+    broken = (outcome != ROBUST) & (outcome != MISCLASSIFIED)
+    frame = pd.DataFrame(
+        {
+            "label": y.cpu().numpy(),
+            "prediction": judged.predictions[index].numpy(),
+            "margin": judged.margins[index].numpy(),
+            "outcome": outcome.numpy(),
+            "broken_by": [outcome_name(int(each), attacks) for each in outcome],
+            "target": target.numpy(),
+            "iteration": iteration.numpy(),
+            **{f"margin_{name}": worst[:, k].numpy() for k, name in enumerate(attacks)},
+            "distance": distance.numpy(),
+            "forwards": forwards.numpy().astype(np.int32),
+            "backwards": backwards.numpy().astype(np.int32),
+            "verified": (broken & verified).numpy(),
+        }
+    )
+    inside = judged.threat.contains(x, adversarial.to(x)).cpu()
     return Evaluation(
-        outcomes=outcomes.cpu().numpy().astype(np.uint8),
-        labels=y.cpu().numpy(),
-        predictions=predictions.cpu().numpy(),
-        adversarial=adversarial.cpu(),
-        diagnostics=diagnostics,
+        outcomes=frame["outcome"].to_numpy(),
+        labels=frame["label"].to_numpy(),
+        predictions=frame["prediction"].to_numpy(),
+        adversarial=judged.restored(adversarial, index),
+        details=frame,
+        index=index.numpy(),
+        attacks=tuple(attacks),
+        deviations=judged.deviations if attacks else (),
+        diagnostics={
+            "adversarial_examples": int(broken.sum()),
+            "outside_the_threat_model": int((broken & ~inside).sum()),
+            "fooling_no_more": int((broken & inside & ~verified).sum()),
+        },
     )
 
 
-@contextmanager
-def judging(model: nn.Module) -> Iterator[None]:
-    """Inside, `model` is in eval mode and its weights ask for no gradient; afterwards both are as before."""
-    modes = {module: module.training for module in model.modules()}
-    wanting = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    model.eval()
-    for parameter in wanting:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in wanting:
-            parameter.requires_grad_(True)
-        for module, training in modes.items():
-            module.training = training
-
-
-def _attack(
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    threat: Threat,
-    seed: int,
-    batch_size: int,
-    outcomes: Tensor,
-    adversarial: Tensor,
-    report: Progress,
-) -> None:
-    """Run the attacks one after another over those still standing; fills `outcomes` and `adversarial` in place."""
-    from bench.evaluation.reference import ReferenceEngine
-
-    engine = ReferenceEngine(model, threat, seed, x.device)
-    for number, name in enumerate(ATTACKS, start=1):
-        standing = (outcomes == ROBUST).nonzero().squeeze(1)
-        for part in range(0, len(standing), batch_size):
-            index = standing[part : part + batch_size]
-            candidates = engine.perturb(name, x[index], y[index])
-            with torch.no_grad():
-                fooled = model(candidates).argmax(1) != y[index]
-            outcomes[index[fooled]] = number
-            adversarial[index[fooled]] = candidates[fooled]
-            report((number - 1 + min(1.0, (part + batch_size) / len(standing))) / len(ATTACKS))
-    report(1.0)
-
-
-def _predict(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, batch_size: int) -> Tensor:
-    """Clean predictions (N,), after checks of what was handed in."""
-    low, high = threat.bounds
-    if not len(x) or x.shape[:1] != y.shape or not x.is_floating_point():
-        raise TemperError(f"need floats x (N, ...) and labels y (N,), got {tuple(x.shape)} and {tuple(y.shape)}")
-    if not bool(((x >= low) & (x <= high)).all()):
-        raise TemperError(f"inputs must lie in [{low:g}, {high:g}], got {x.min():.3g} to {x.max():.3g}")
-    with torch.no_grad():
-        logits = torch.cat([_logits(model, x[k : k + batch_size]) for k in range(0, len(x), batch_size)])
-    if not bool(logits.isfinite().all()):
-        raise TemperError("the model's logits are not finite on clean inputs")
-    if logits.shape[1] < MIN_CLASSES and threat.eps > 0:
-        raise TemperError(f"AutoAttack needs at least {MIN_CLASSES} classes, the model has {logits.shape[1]}")
-    if y.min() < 0 or y.max() >= logits.shape[1]:
-        raise TemperError(f"labels run from {y.min()} to {y.max()}, the model has {logits.shape[1]} classes")
-    return logits.argmax(1)
+@torch.no_grad()
+def _second_look(judged: Judged, x: Tensor, y: Tensor, adversarial: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
+    """Which adversarial examples lie in the ball and fool the model in batches of another size, and how far they are."""
+    parts = zip(*(tensor.split(batch_size // 2 + 1) for tensor in (x, y, adversarial)), strict=True)
+    verified = [
+        judged.threat.contains(inputs, point) & (judged.model(point).argmax(1) != labels)
+        for inputs, labels, point in parts
+    ]
+    return torch.cat(verified).cpu(), judged.threat.distance(x, adversarial).cpu()
 
 
 def _known(**choices: str) -> None:
@@ -162,31 +175,13 @@ def _known(**choices: str) -> None:
             raise unknown(name, choice, CHOICES[name])
 
 
-def _logits(model: nn.Module, x: Tensor) -> Tensor:
-    logits = model(x)
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(x):
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise TemperError(f"the model must return logits ({len(x)}, C) for {len(x)} examples, it returned {got}")
-    return logits
-
-
-def _recheck(
-    model: nn.Module, x: Tensor, y: Tensor, threat: Threat, batch_size: int, outcomes: Tensor, adversarial: Tensor
-) -> dict[str, Any]:
-    """Look at every adversarial example again: how many lie outside the ball, or fool no more in another batch."""
-    broken = ((outcomes != ROBUST) & (outcomes != MISCLASSIFIED)).nonzero().squeeze(1)
-    outside = fooling_no_more = 0
-    for part in range(0, len(broken), batch_size):
-        index = broken[part : part + batch_size]
-        outside += int((~threat.contains(x[index], adversarial[index])).sum())
-        with torch.no_grad():
-            fooling_no_more += int((model(adversarial[index]).argmax(1) == y[index]).sum())
-    return {
-        "adversarial_examples": len(broken),
-        "outside_the_threat_model": outside,
-        "fooling_no_more": fooling_no_more,
-        "square_alone": int((outcomes == ATTACKS.index("square") + 1).sum()),
-    }
+def _sensible(batch_size: int, shard: tuple[int, int], randomness: str) -> None:
+    if batch_size < 1:
+        raise TemperError(f"batch_size must be at least 1, got {batch_size}")
+    if not 1 <= shard[0] <= shard[1]:
+        raise TemperError(f"a shard is i/n with 1 <= i <= n, got {shard[0]}/{shard[1]}")
+    if shard != (1, 1) and randomness != "stable":
+        raise TemperError("shards need stable randomness: with compat, outcomes depend on what else is in a batch")
 
 
 @contextmanager
@@ -198,7 +193,7 @@ def _reporting(progress: bool | Progress) -> Iterator[Progress]:
         from rich.progress import Progress as Bars
 
         with Bars(transient=True) as bars:
-            task = bars.add_task("AutoAttack", total=1.0)
+            task = bars.add_task("attacks", total=1.0)
             yield lambda done: bars.update(task, completed=done)
     else:
         yield lambda done: None

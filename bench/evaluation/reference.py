@@ -10,14 +10,23 @@ import torch
 from pyautoattack import AutoAttack
 from torch import Tensor, nn
 
+from bench.errors import TemperError
+from bench.evaluation.engine import TARGETS
+from bench.evaluation.found import Found
+from bench.evaluation.noise import Noise
+from bench.losses import margin
 from bench.threat import Threat
 
 
 class ReferenceEngine:
-    """AutoAttack `standard` on one model. Attacks are seeded anew for each batch, as the reference does."""
+    """AutoAttack `standard` on one model. Attacks are seeded anew for each batch, and run all their targets at once."""
 
-    def __init__(self, model: nn.Module, threat: Threat, seed: int, device: torch.device) -> None:
-        self.seed = seed
+    def __init__(self, model: nn.Module, threat: Threat, seed: int, device: torch.device, classes: int) -> None:
+        if classes <= TARGETS:
+            raise TemperError(
+                f"the reference engine needs at least {TARGETS + 1} classes, the model has {classes}; use engine='fast'"
+            )
+        self.model, self.seed = model, seed
         self.suite = AutoAttack(model, norm=threat.norm, eps=threat.eps, seed=seed, device=device, version="standard")
         self.suite.apgd.loss = "ce"
         self.suite.fab.targeted = True
@@ -27,6 +36,23 @@ class ReferenceEngine:
             "fab-t": self.suite.fab,
             "square": self.suite.square,
         }
+
+    def targets(self, attack: str) -> range:
+        """One unit of work an attack."""
+        return range(1)
+
+    def target(self, x: Tensor, rank: int) -> Tensor:
+        """Never asked: targets are the attack's own affair."""
+        raise NotImplementedError
+
+    def run(self, attack: str, rank: int, x: Tensor, y: Tensor, noise: Noise) -> Found:
+        """What an attack found on inputs (B, ...) that the model classifies as y (B,). Iterations are not known."""
+        found = Found.nothing(x)
+        candidates = self.perturb(attack, x, y)
+        with torch.no_grad():
+            logits = self.model(candidates)
+        found.x_adv, found.fooled, found.margin = candidates, logits.argmax(1) != y, -margin(logits, y)
+        return found
 
     def perturb(self, attack: str, x: Tensor, y: Tensor) -> Tensor:
         """Adversarial candidates for inputs (B, ...) that the model classifies as y (B,), by one attack."""

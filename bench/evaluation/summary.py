@@ -10,7 +10,7 @@ import pandas as pd
 
 from bench.protocol import ATTACKS, MISCLASSIFIED, ROBUST
 
-OWN = ("label", "prediction", "outcome")  # every other column is a further attack's verdict
+OWN = ("verified",)  # of the columns of truth values; every other one is the verdict of a further attack
 
 
 def summarise(frame: pd.DataFrame) -> dict[str, Any]:
@@ -31,4 +31,4 @@ def outcome_hashes(frame: pd.DataFrame) -> dict[str, str]:
 
 
 def _further(frame: pd.DataFrame) -> list[str]:
-    return [str(name) for name in frame if name not in OWN]
+    return [str(name) for name in frame.select_dtypes(bool) if name not in OWN]

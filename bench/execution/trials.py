@@ -11,6 +11,7 @@ from typing import Literal
 from bench.data import SOURCES
 from bench.execution.job import FAILURE, RESULTS, SURROUNDINGS, Job, locked
 from bench.execution.pool import Pool
+from bench.files import write_text
 from bench.hashing import file_digest
 from bench.method import METHODS, Method
 from bench.networks import build
@@ -54,20 +55,52 @@ class Runner:
         """Those that have no record here yet."""
         return [t for t in trials if not (trial_folder(self.leaderboards, t) / "record.json").is_file()]
 
+    def outdated(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Those that were judged by another protocol than the scenario's, and whose weights are here to judge again."""
+        now = self.scenario.protocol_fingerprint()
+        records = [(trial, self._read(trial)) for trial in trials if trial not in self.missing([trial])]
+        return [
+            trial
+            for trial, record in records
+            if record.evaluation and record.evaluation.protocol_fingerprint != now and self._has_weights(trial)
+        ]
+
     def failures(self, trials: Sequence[Trial]) -> list[str]:
         """The recorded trials that ended without a student, and why."""
         missing = self.missing(trials)
-        records = [read_record(trial_folder(self.leaderboards, t)) for t in trials if t not in missing]
+        records = [self._read(trial) for trial in trials if trial not in missing]
         return [f"{r.trial.method} seed {r.trial.seed_index}: {r.failure}" for r in records if r.status == "failed"]
 
     def run(self, trials: Sequence[Trial]) -> list[str]:
-        """Train, evaluate and record; continues what was interrupted. Returns what went wrong, a line a trial."""
+        """Train, evaluate and record; continues what was interrupted. Returns what went wrong, a line a trial.
+
+        A trial that is recorded already is not trained again: its stored weights are judged anew.
+        """
         by_folder = {work_folder(self.leaderboards, trial): trial for trial in trials}
         folders = []
         for folder, trial in by_folder.items():
+            if not self.missing([trial]):
+                self._unpack(trial, folder)
             self._job(trial).write(folder)
             folders.append((f"{trial.method} seed {trial.seed_index}", folder))
         return Pool(self.jobs).run(folders, lambda folder: self._record(by_folder[folder], folder))
+
+    def _read(self, trial: Trial) -> RunRecord:
+        return read_record(trial_folder(self.leaderboards, trial))
+
+    def _has_weights(self, trial: Trial) -> bool:
+        folder = trial_folder(self.leaderboards, trial)
+        return all((folder / f"{name}.safetensors").is_file() for name in ("best", "last"))
+
+    def _unpack(self, trial: Trial, work: Path) -> None:
+        """Put a record back into the state of a trial that was trained and not judged yet."""
+        record, folder = self._read(trial), trial_folder(self.leaderboards, trial)
+        work.mkdir(parents=True, exist_ok=True)
+        for name in ("best.safetensors", "last.safetensors", "metrics.jsonl"):
+            shutil.copyfile(folder / name, work / name)
+        write_text(work / SURROUNDINGS, record.surroundings.model_dump_json())
+        if record.training:
+            write_text(work / RESULTS["train"], record.training.model_dump_json())
 
     def _job(self, trial: Trial) -> Job:
         return Job(

@@ -68,8 +68,10 @@ def train_teacher(scenario: Scenario, name: str, into: Path | None = None, devic
     return card
 
 
-def check_teacher(scenario: Scenario, name: str, device: str = "cpu") -> tuple[TeacherCard, EvaluationRecord]:
-    """Judge the teacher that is on this machine again: (its card, what is measured now)."""
+def check_teacher(
+    scenario: Scenario, name: str, device: str = "cpu", *, keep: bool = False
+) -> tuple[TeacherCard, EvaluationRecord]:
+    """Judge the teacher that is on this machine again: (its card, what is measured now). `keep` its outcomes."""
     card = read_card(scenario, name)
     work = cache() / "teachers" / ".work" / f"check-{scenario.name}-{name}"
     shutil.rmtree(work, ignore_errors=True)
@@ -78,8 +80,18 @@ def check_teacher(scenario: Scenario, name: str, device: str = "cpu") -> tuple[T
         shutil.copyfile(weights_path(scenario, name), work / f"{checkpoint}.safetensors")
     _run(name, work, ("evaluate",))
     measured = EvaluationRecord.model_validate_json((work / RESULTS["evaluate"]).read_text())
+    if keep:
+        shutil.copyfile(work / "outcomes.parquet", weights_path(scenario, name).with_suffix(".parquet"))
     shutil.rmtree(work)
     return card, measured
+
+
+def judge_teacher(scenario: Scenario, name: str, device: str = "cpu") -> TeacherCard:
+    """Judge the teacher that is on this machine by today's protocol, and write that into its card."""
+    card, measured = check_teacher(scenario, name, device, keep=True)
+    card = card.model_copy(update={"evaluation": measured})
+    write_text(weights_path(scenario, name).with_suffix(".json"), card.model_dump_json(indent=1) + "\n")
+    return card
 
 
 def read_card(scenario: Scenario, name: str) -> TeacherCard:

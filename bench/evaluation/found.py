@@ -1,0 +1,38 @@
+"""What an attack found on a batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Found:
+    """One row an example. `x_adv` is the input itself where nothing was found."""
+
+    x_adv: Tensor  # (B, ...)
+    fooled: Tensor  # bool (B,)
+    iteration: Tensor  # int64 (B,), at which it was found, -1 where it was not
+    margin: Tensor  # (B,), the smallest z_y - max over others that was seen
+    forwards: Tensor  # int64 (B,), calls of the network that the example went through
+    backwards: Tensor  # int64 (B,), gradients likewise
+
+    @classmethod
+    def nothing(cls, x: Tensor) -> Found:
+        """Nothing found yet for inputs x (B, ...)."""
+        count = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        margin = torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)
+        return cls(x.clone(), count.bool(), count - 1, margin, count.clone(), count.clone())
+
+    def record(
+        self, index: Tensor, x_adv: Tensor, margin: Tensor, fooled: Tensor, iteration: int, backwards: int = 0
+    ) -> None:
+        """The examples at `index` were shown to the network at `x_adv`, with these margins; some were fooled."""
+        self.forwards[index] += 1
+        self.backwards[index] += backwards
+        self.margin[index] = torch.minimum(self.margin[index], margin)
+        if bool(fooled.any()):
+            where = index[fooled]
+            self.x_adv[where], self.fooled[where], self.iteration[where] = x_adv[fooled], True, iteration

@@ -1,0 +1,219 @@
+"""Blocks, shards and resume: the same outcome, whatever the order and wherever it was interrupted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import bench
+from bench.data import load
+from bench.errors import TemperError
+from bench.evaluation import Evaluation
+from bench.evaluation.engine import FastEngine
+from bench.networks.cnn import cnn
+from bench.scenario import load_scenario
+from bench.threat import L2, Linf, Threat
+
+THREAT = Linf(0.12)
+
+
+@pytest.fixture(scope="module")
+def judged() -> tuple[nn.Module, Tensor, Tensor]:
+    """A small net after some training, and training digits: no test may read the test split."""
+    split = load(load_scenario("digits-linf").data, ("train",))["train"]
+    x, y = split.inputs(), split.y
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = cnn((1, 8, 8), 10, widths=[8, 8], strides=[2, 2])
+        optimiser = torch.optim.SGD(net.parameters(), 0.1, 0.9)
+        for _ in range(120):
+            index = torch.randint(len(x), (128,))
+            noisy = (x[index] + 0.12 * (2 * torch.randint(2, x[index].shape) - 1)).clamp(0, 1)
+            optimiser.zero_grad()
+            nn.functional.cross_entropy(net(noisy), y[index]).backward()
+            optimiser.step()
+    return net.eval(), x[:20], y[:20]
+
+
+@pytest.fixture(scope="module")
+def whole(judged) -> Evaluation:
+    return bench.evaluate(*judged, threat=THREAT)
+
+
+def same(found: Evaluation, expected: Evaluation) -> None:
+    assert found.outcomes.tolist() == expected.outcomes.tolist()
+    for column in ("target", "iteration", "forwards", "backwards"):
+        assert found.to_frame()[column].tolist() == expected.to_frame()[column].tolist(), column
+    assert torch.allclose(found.adversarial, expected.adversarial, atol=1e-4)
+
+
+@pytest.mark.parametrize("batch_size", [3, 7, 20])
+def test_batches_and_order_change_nothing(judged, whole, batch_size: int) -> None:
+    net, x, y = judged
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(batch_size))
+    found = bench.evaluate(net, x[order], y[order], threat=THREAT, batch_size=batch_size)
+    assert found.outcomes.tolist() == whole.outcomes[order.numpy()].tolist()
+    assert len(set(whole.outcomes.tolist())) >= 3
+
+
+def test_shards_are_parts_of_the_whole(judged, whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [bench.evaluate(*judged, threat=THREAT, batch_size=3, folder=tmp_path, shard=(i, 3)) for i in (3, 1, 2)]
+    assert sorted(np.concatenate([part.index for part in parts]).tolist()) == list(range(20))
+    for part in parts:
+        assert part.outcomes.tolist() == whole.outcomes[part.index].tolist()
+    monkeypatch.setattr(FastEngine, "run", None)
+    same(bench.evaluate(*judged, threat=THREAT, batch_size=3, folder=tmp_path), whole)
+
+
+@pytest.mark.parametrize("randomness", ["stable", "compat"])
+@pytest.mark.parametrize("threat", [Linf(0.08), L2(0.5)], ids=repr)
+def test_every_unit_of_work_is_kept(judged, tmp_path: Path, randomness, threat: Threat, monkeypatch) -> None:
+    """Stopped after every unit in turn, the same call goes on to the same verdict, and does no unit twice."""
+    net, x, y = judged[0], judged[1][:8], judged[2][:8]
+    expected = bench.evaluate(net, x, y, threat=threat, randomness=randomness, batch_size=5)
+    run, units = FastEngine.run, []
+
+    def one(self, attack, rank, *rest):
+        units.append((attack, rank, tuple(rest[0].shape)))
+        if len(units) % 2 == 0:
+            raise KeyboardInterrupt
+        return run(self, attack, rank, *rest)
+
+    monkeypatch.setattr(FastEngine, "run", one)
+    for _ in range(80):
+        try:
+            found = bench.evaluate(
+                net, x, y, threat=threat, randomness=randomness, batch_size=5, folder=tmp_path, protocol="standard"
+            )
+            break
+        except KeyboardInterrupt:
+            continue
+    same(found, expected)
+    assert len(units) > 20
+
+
+def test_other_weights_data_or_protocols_start_anew(judged, tmp_path: Path) -> None:
+    net, x, y = judged[0], judged[1][:4], judged[2][:4]
+    arguments = {"threat": THREAT, "folder": tmp_path, "protocol": "screen"}
+    bench.evaluate(net, x, y, **arguments)
+    folders = 1
+    other = cnn((1, 8, 8), 10, widths=[8, 8], strides=[2, 2])
+    for changed in (
+        lambda: bench.evaluate(other, x, y, **arguments),
+        lambda: bench.evaluate(net, x.flip(0), y.flip(0), **arguments),
+        lambda: bench.evaluate(net, x, y, **arguments | {"threat": Linf(0.121)}),
+        lambda: bench.evaluate(net, x, y, **arguments, seed=1),
+        lambda: bench.evaluate(net, x, y, **arguments, randomness="compat"),
+    ):
+        changed()
+        folders += 1
+        assert len(list(tmp_path.iterdir())) == folders
+
+
+@pytest.mark.slow
+def test_killed_at_any_time_it_goes_on(judged, whole, tmp_path: Path) -> None:
+    net, x, y = judged
+    torch.save((net, x, y), tmp_path / "judged.pt")
+    script = (
+        "import torch, bench; from pathlib import Path; torch.set_num_threads(1);"
+        f"net, x, y = torch.load({str(tmp_path / 'judged.pt')!r}, weights_only=False);"
+        f"v = bench.evaluate(net, x, y, threat=bench.Linf({THREAT.eps}), folder=Path({str(tmp_path / 'state')!r}));"
+        "print(v.outcomes.tolist())"
+    )
+    kills = 0
+    for wait in (4.0, 5.0, 6.0, 7.0):
+        process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL)
+        time.sleep(wait)
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+            kills += 1
+        process.wait()
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == str(whole.outcomes.tolist())
+    assert kills
+    assert list((tmp_path / "state").glob("*/*.safetensors"))
+
+
+@pytest.mark.parametrize("shard", [(0, 2), (3, 2), (1, 0)])
+def test_impossible_shards_are_refused(judged, shard) -> None:
+    with pytest.raises(TemperError, match="a shard is i/n"):
+        bench.evaluate(*judged, threat=THREAT, shard=shard)
+
+
+def test_shards_need_stable_randomness(judged) -> None:
+    with pytest.raises(TemperError, match="stable"):
+        bench.evaluate(*judged, threat=THREAT, shard=(1, 2), randomness="compat")
+
+
+# --- few classes, small images, other bounds --------------------------------------------------------
+
+
+@pytest.mark.parametrize(("classes", "targets"), [(2, 1), (3, 2), (5, 4)])
+def test_few_classes_are_attacked_and_labelled(classes: int, targets: int) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Flatten(), nn.Linear(64, classes)).eval()
+        x = torch.rand(6, 1, 8, 8)
+    y = net(x).argmax(1)
+    found = bench.evaluate(net, x, y, threat=Linf(0.01))
+    notes = [f"{targets} targets instead of 9, of {classes} classes"]
+    if classes < 4:
+        notes.append("margin instead of the targeted DLR loss, which needs 4 classes")
+    assert found.deviations == tuple(notes)
+    weights, logits = net[1].weight, net(x)
+    for k in range(6):  # a linear model: what is reachable is known, and interior inputs are not cut by the bounds
+        gaps = logits[k, y[k]] - logits[k]
+        reach = 0.01 * (weights - weights[y[k]]).abs().sum(1)
+        lost = bool(((gaps < reach - 1e-4) & (torch.arange(classes) != y[k])).any())
+        safe = bool(((gaps > reach + 1e-4) | (torch.arange(classes) == y[k])).all())
+        assert lost or safe
+        assert (found.outcomes[k] != 255) == lost
+
+
+@pytest.mark.parametrize(("size", "clipped"), [(8, True), (12, True), (16, False), (28, False)])
+def test_the_first_tiling_of_square_is_clipped_and_labelled(size: int, clipped: bool) -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(size * size, 10)).eval()
+    x = torch.rand(2, 1, size, size)
+    found = bench.evaluate(net, x, net(x).argmax(1), threat=L2(1e-4))
+    words = f"Square's first tiling clipped at the edge of {size}x{size} images"
+    assert found.deviations == ((words,) if clipped else ())
+    assert (found.to_frame()["margin_square"].notna()).all()
+
+
+def test_other_bounds_are_the_same_problem(judged, whole) -> None:
+    net, x, y = judged
+
+    class Shifted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, z: Tensor) -> Tensor:
+            return self.net((z + 1) / 2)
+
+    threat = Threat(norm="Linf", eps=2 * THREAT.eps, bounds=(-1, 1))
+    found = bench.evaluate(Shifted(), 2 * x - 1, y, threat=threat)
+    assert np.mean(found.outcomes == whole.outcomes) >= 0.9
+    assert threat.contains(2 * x - 1, found.adversarial, tolerance=1e-5).all()
+    assert found.diagnostics["fooling_no_more"] == 0
+
+
+def test_inputs_that_are_no_images_are_refused() -> None:
+    net = nn.Linear(5, 10)
+    with pytest.raises(TemperError, match=r"needs images \(N, C, H, W\)"):
+        bench.evaluate(net, torch.rand(3, 5), torch.zeros(3, dtype=torch.long), threat=Linf(0.1))
+
+
+def test_a_model_in_pieces_is_refused() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10, device="meta"))
+    with pytest.raises(TemperError, match="one real device"):
+        bench.evaluate(net, torch.rand(3, 1, 8, 8), torch.zeros(3, dtype=torch.long), threat=Linf(0.1))
