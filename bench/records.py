@@ -110,7 +110,11 @@ class EvaluationRecord(Model):
     clean: Fraction
     robust: Fraction
     attacks: dict[str, Fraction]  # accuracy left after each attack of the protocol
-    further: dict[str, Fraction]  # accuracy under each attack beside it
+    further: dict[str, Fraction]  # accuracy under each attack beside it, `beyond` among them
+    proved: Fraction | None = None  # no adversarial example exists; None where nothing was tried to prove
+    worst_class: dict[Literal["label", "robust"], float] | None = None
+    curve: list[tuple[float, Fraction]] = []  # eps, accuracy under a cheap attack; see `bench.evaluation.columns`
+    deviations: list[str] = []  # from the published protocol, in words
     last: dict[str, Fraction]  # the last checkpoint: clean and under PGD-20
     outcomes: dict[str, Sha256]  # SHA-256 of the outcome bytes of each attack set
     diagnostics: dict[str, Any]

@@ -72,7 +72,7 @@ def _results(record: RunRecord, folder: Path) -> Iterator[str]:
         if stored.outcomes.get(name) != sha:
             yield f"outcomes of {name} hash to {sha}, the record says {stored.outcomes.get(name)}"
     computed = summarise(frame)
-    for field in ("clean", "robust", "attacks", "further"):
+    for field in ("clean", "robust", "attacks", "further", "proved", "worst_class"):
         if getattr(stored, field) != computed[field]:
             yield f"evaluation.{field} is {getattr(stored, field)}, the outcomes give {computed[field]}"
     best = max(training.curve, key=lambda c: (c.robust, c.clean, c.step))

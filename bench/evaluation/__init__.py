@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from bench.errors import TemperError, unknown
 from bench.evaluation.inputs import Judged, judging, prepare
 from bench.evaluation.ledger import Ledger
-from bench.protocol import MISCLASSIFIED, PROTOCOLS, ROBUST, outcome_name
+from bench.protocol import ATTACKS, MISCLASSIFIED, PROTOCOLS, ROBUST, outcome_name
 from bench.threat import Threat
 
 Progress = Callable[[float], None]
+ADAPTIVE = "adaptive_"  # begins the column of an adaptive attack
 CHOICES = {"protocol": list(PROTOCOLS), "engine": ["fast", "reference"], "randomness": ["stable", "compat"]}
 
 __all__ = ["Evaluation", "Progress", "evaluate", "judging"]
@@ -35,9 +36,16 @@ class Evaluation:
     adversarial: Tensor = field(repr=False)  # (N, ...), the inputs themselves where nothing broke them
     details: pd.DataFrame = field(repr=False)  # one row an example, see `to_frame`
     index: np.ndarray = field(repr=False)  # int64 (N,), which of the inputs these are: all, but for a shard
-    attacks: tuple[str, ...] = PROTOCOLS["standard"]
+    unscaled: Tensor = field(repr=False)  # the same in [0, 1], whatever the threat's bounds
+    attacks: tuple[str, ...] = ATTACKS
     deviations: tuple[str, ...] = ()  # in words, where these inputs do not allow the attacks as published
-    diagnostics: dict[str, Any] = field(default_factory=dict)
+    diagnostics: dict[str, Any] = field(default_factory=dict)  # by name: value, threshold, verdict, words
+
+    @property
+    def adaptive(self) -> dict[str, np.ndarray]:
+        """Which examples are right under each stronger attack that a diagnostic called for, bool (N,) by name."""
+        names = [str(name) for name in self.details if str(name).startswith(ADAPTIVE)]
+        return {name.removeprefix(ADAPTIVE): self.details[name].to_numpy() for name in names}
 
     @property
     def clean_accuracy(self) -> float:
@@ -54,7 +62,8 @@ class Evaluation:
         words, and of the breaking attack the class it aimed at (`target`, -1 for none) and the `iteration`; the
         smallest margin that each attack saw (`margin_NAME`, NaN where it did not run); `distance` of the adversarial
         example; calls of the network spent (`forwards`, `backwards`); `verified`: there is an adversarial example that
-        lies in the ball and fools the model in another batch too.
+        lies in the ball and fools the model in another batch too. `adaptive_NAME` tells who is right under an attack that a
+        diagnostic called for.
         """
         return self.details
 
@@ -65,7 +74,7 @@ def evaluate(
     y: Tensor,
     *,
     threat: Threat,
-    protocol: Literal["standard", "screen"] = "standard",
+    protocol: Literal["standard", "screen", "beyond"] = "standard",
     engine: Literal["fast", "reference"] = "fast",
     randomness: Literal["stable", "compat"] = "stable",
     seed: int = 0,
@@ -73,17 +82,22 @@ def evaluate(
     progress: bool | Progress = False,
     folder: Path | None = None,
     shard: tuple[int, int] = (1, 1),
+    diagnose: bool = True,
+    teacher: nn.Module | None = None,
 ) -> Evaluation:
     """Judge `model` on inputs `x` (N, C, H, W) inside the threat's bounds, labels `y` (N,).
 
     The model maps (B, C, H, W) to logits (B, K) and is put into eval mode meanwhile; its mode, gradients, buffers and
     the global random state are left as found. `standard` is AutoAttack; `screen` is its APGD-CE and APGD-T alone, about
-    5 times cheaper, and not AutoAttack. With `stable` randomness outcomes depend neither on batches nor on order;
+    5 times cheaper, and not AutoAttack; `beyond` is AutoAttack and then further attacks on what it left. With `stable` randomness outcomes depend neither on batches nor on order;
     `compat` draws what pyautoattack draws. The `reference` engine is pyautoattack itself, and always `compat`.
 
     Work is saved in `folder` after every target of every attack, and taken up from there by the same call, even after
     a kill. Shard (i, n) judges every n-th block of `batch_size` examples, from the i-th on; a call without a shard on
     the same folder finds what the shards did. `progress` shows a bar, or is called with the fraction done.
+
+    Unless told not to `diagnose`, the soundness diagnostics (of which one needs the `teacher`) look for signs that the
+    verdict is too good, and where one is found stronger attacks run; see `diagnostics` and `adaptive` of the result.
 
     Raises TemperError for inputs that make no sense (out of bounds, wrong labels, NaN logits, no gradient).
     """
@@ -97,19 +111,17 @@ def evaluate(
             return _verdict(judged, (), [(slice(0, len(x)), Ledger.begin(judged.x, judged.outcome, 0))], batch_size)
         from bench.evaluation.suite import Suite, make_engine
 
-        where = folder and folder / judged.fingerprint(attacks, engine, randomness, seed, batch_size)
-        suite = Suite(
-            judged.model,
-            make_engine(engine, judged, seed),
-            attacks,
-            randomness,
-            seed,
-            batch_size,
-            where,
-            report,
-        )
+        where = folder and folder / judged.fingerprint(ATTACKS, engine, randomness, seed, batch_size)
+        first = tuple(attack for attack in attacks if attack in ATTACKS)
+        with_engine = make_engine(engine, judged, seed)
+        suite = Suite(judged.model, with_engine, first, randomness, seed, batch_size, where, report)
         ledgers = suite.run(judged.x, judged.y, judged.outcome, shard)
-        return _verdict(judged, attacks, ledgers, batch_size)
+        found = _verdict(judged, first, ledgers, batch_size)
+        if protocol == "beyond":
+            found = _beyond(judged, found, seed, batch_size)
+        if diagnose and shard == (1, 1):
+            found = _diagnosed(judged, found, seed, batch_size, teacher)
+        return found
 
 
 def _verdict(
@@ -121,52 +133,97 @@ def _verdict(
         torch.cat([getattr(ledger, name) for _, ledger in ledgers])
         for name in ("outcome", "target", "iteration", "worst", "forwards", "backwards", "adversarial")
     )
-    x, y = judged.x[index.to(judged.x.device)], judged.y[index.to(judged.y.device)]
-    verified, distance = _second_look(judged, x, y, adversarial.to(x), batch_size)
-    broken = (outcome != ROBUST) & (outcome != MISCLASSIFIED)
     frame = pd.DataFrame(
         {
-            "label": y.cpu().numpy(),
+            "label": judged.y.cpu()[index].numpy(),
             "prediction": judged.predictions[index].numpy(),
             "margin": judged.margins[index].numpy(),
             "outcome": outcome.numpy(),
-            "broken_by": [outcome_name(int(each), attacks) for each in outcome],
             "target": target.numpy(),
             "iteration": iteration.numpy(),
             **{f"margin_{name}": worst[:, k].numpy() for k, name in enumerate(attacks)},
-            "distance": distance.numpy(),
             "forwards": forwards.numpy().astype(np.int32),
             "backwards": backwards.numpy().astype(np.int32),
-            "verified": (broken & verified).numpy(),
         }
     )
-    inside = judged.threat.contains(x, adversarial.to(x)).cpu()
+    return _looked_at_again(judged, frame, adversarial, index, tuple(attacks), batch_size)
+
+
+def _beyond(judged: Judged, found: Evaluation, seed: int, batch_size: int) -> Evaluation:
+    """AutoAttack's verdict, and then what further attacks break of it."""
+    from bench.evaluation.beyond import beyond
+
+    standing = torch.from_numpy(found.outcomes == ROBUST)
+    more = beyond(judged.model, judged.x, judged.y, judged.threat, standing, seed=seed, batch_size=batch_size)
+    outcomes, left = torch.from_numpy(found.outcomes.copy()), standing
+    for number, still in enumerate(more.standing.values(), start=len(found.attacks) + 1):
+        outcomes[left & ~still] = number
+        left = still
+    adversarial = found.unscaled.clone()
+    adversarial[standing & ~left] = more.adversarial[standing & ~left]
+    frame = found.details.assign(outcome=outcomes.numpy())
+    attacks = (*found.attacks, *more.standing)
+    return _looked_at_again(judged, frame, adversarial, torch.from_numpy(found.index), attacks, batch_size)
+
+
+def _diagnosed(judged: Judged, found: Evaluation, seed: int, batch_size: int, teacher: nn.Module | None) -> Evaluation:
+    """The verdict with its diagnostics, and with the stronger attacks that they call for."""
+    from bench.evaluation.adaptive import adaptive
+    from bench.evaluation.diagnostics import diagnose
+
+    given = (judged.model, judged.x, judged.y, judged.threat, found.outcomes)
+    same = teacher if judged.bounds == (0.0, 1.0) else None
+    signs = diagnose(*given, seed=seed, batch_size=batch_size, teacher=same)
+    right = adaptive(*given, signs, seed=seed, batch_size=batch_size, teacher=same)
+    columns = {ADAPTIVE + name: column for name, column in right.items()}
+    told = {name: sign.to_json() for name, sign in signs.items()}
+    return replace(found, details=found.details.assign(**columns), diagnostics=told | found.diagnostics)
+
+
+def _looked_at_again(
+    judged: Judged, frame: pd.DataFrame, adversarial: Tensor, index: Tensor, attacks: tuple[str, ...], batch_size: int
+) -> Evaluation:
+    """A verdict from its table: each adversarial example is shown to the model again, in batches of another size."""
+    x, y = judged.x[index.to(judged.x.device)], judged.y[index.to(judged.y.device)]
+    inside, fools, distance = _second_look(judged, x, y, adversarial.to(x), batch_size)
+    outcome = torch.from_numpy(frame["outcome"].to_numpy(copy=True))
+    broken = (outcome != ROBUST) & (outcome != MISCLASSIFIED)
+    words = [outcome_name(int(each), attacks) for each in outcome]
+    verified = broken & inside & fools
     return Evaluation(
-        outcomes=frame["outcome"].to_numpy(),
+        outcomes=outcome.numpy(),
         labels=frame["label"].to_numpy(),
         predictions=frame["prediction"].to_numpy(),
         adversarial=judged.restored(adversarial, index),
-        details=frame,
+        unscaled=adversarial,
+        details=frame.assign(broken_by=words, distance=distance.numpy(), verified=verified.numpy()),
         index=index.numpy(),
-        attacks=tuple(attacks),
+        attacks=attacks,
         deviations=judged.deviations if attacks else (),
         diagnostics={
-            "adversarial_examples": int(broken.sum()),
-            "outside_the_threat_model": int((broken & ~inside).sum()),
-            "fooling_no_more": int((broken & inside & ~verified).sum()),
+            "outside_the_ball": _count(broken & ~inside, "{} adversarial examples lie outside the threat model."),
+            "fooling_no_more": _count(
+                broken & inside & ~fools, "{} adversarial examples fool no more in other batches."
+            ),
         },
     )
 
 
+def _count(which: Tensor, words: str) -> dict[str, Any]:
+    count = int(which.sum())
+    verdict = "fail" if count else "pass"
+    return {"value": count, "threshold": 0, "verdict": verdict, "words": words.format(count or "No")}
+
+
 @torch.no_grad()
-def _second_look(judged: Judged, x: Tensor, y: Tensor, adversarial: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
-    """Which adversarial examples lie in the ball and fool the model in batches of another size, and how far they are."""
-    parts = zip(*(tensor.split(batch_size // 2 + 1) for tensor in (x, y, adversarial)), strict=True)
-    verified = [
-        judged.threat.contains(inputs, point) & (judged.model(point).argmax(1) != labels)
-        for inputs, labels, point in parts
-    ]
-    return torch.cat(verified).cpu(), judged.threat.distance(x, adversarial).cpu()
+def _second_look(
+    judged: Judged, x: Tensor, y: Tensor, adversarial: Tensor, batch_size: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each adversarial example (K,): whether it lies in the ball, whether it fools the model, and its distance."""
+    parts = zip(*(tensor.split(batch_size // 2 + 1) for tensor in (y, adversarial)), strict=True)
+    fools = torch.cat([judged.model(point).argmax(1) != labels for labels, point in parts])
+    inside, distance = judged.threat.contains(x, adversarial), judged.threat.distance(x, adversarial)
+    return inside.cpu(), fools.cpu(), distance.cpu()
 
 
 def _known(**choices: str) -> None:

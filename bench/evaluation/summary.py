@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from bench.evaluation.columns import worst_class
 from bench.protocol import ATTACKS, MISCLASSIFIED, ROBUST
 
-OWN = ("verified",)  # of the columns of truth values; every other one is the verdict of a further attack
+OWN = ("verified", "proved")  # of the columns of truth values; every other one is the verdict of a further attack
 
 
-def summarise(frame: pd.DataFrame) -> dict[str, Any]:
-    """Accuracies from outcomes: `clean`, `robust`, `attacks` (left after each), `further` (under each)."""
+def summarise(frame: pd.DataFrame, attacks: Sequence[str] = ATTACKS) -> dict[str, Any]:
+    """Accuracies from outcomes: `clean`, `robust`, `attacks` (left after each), `further` (under each), the
+    `worst_class`, and the share `proved` robust (None where nothing was tried to prove)."""
     outcome = frame["outcome"].to_numpy()
+    label, worst = worst_class(outcome, frame["label"].to_numpy())
     return {
         "clean": float(np.mean(outcome != MISCLASSIFIED)),
         "robust": float(np.mean(outcome == ROBUST)),
-        "attacks": {name: float(np.mean(outcome > k)) for k, name in enumerate(ATTACKS, start=1)},
+        "attacks": {name: float(np.mean(outcome > k)) for k, name in enumerate(attacks, start=1)},
         "further": {name: float(frame[name].mean()) for name in _further(frame)},
+        "proved": float(frame["proved"].mean()) if "proved" in frame else None,
+        "worst_class": {"label": float(label), "robust": worst},
     }
 
 

@@ -289,12 +289,12 @@ def _reaches(module: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) -> tuple[_Reach, _
 
 
 def _pair(value: Any) -> tuple[int, int]:
-    return tuple(value) if isinstance(value, tuple) else (value, value)  # type: ignore[return-value]
+    return tuple(value) if isinstance(value, tuple) else (value, value)
 
 
 def _union(windows: list[Window]) -> Window:
     rows, columns = zip(*windows, strict=True)
-    return tuple((min(a for a, _ in side), max(b for _, b in side)) for side in (rows, columns))  # type: ignore[return-value]
+    return tuple((min(a for a, _ in side), max(b for _, b in side)) for side in (rows, columns))
 
 
 def _overlap(patch: Range, window: Range) -> tuple[slice, slice]:

@@ -3,70 +3,126 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench.data import Split, load
+from bench.errors import TemperError
 from bench.evaluation import Progress, evaluate, judging
+from bench.evaluation.beyond import beyond
+from bench.evaluation.bounds import hidden_units, proved_robust
+from bench.evaluation.columns import accuracy_curve
 from bench.evaluation.further import further_attacks
 from bench.evaluation.summary import outcome_hashes, summarise
 from bench.execution.job import RESULTS, Job
+from bench.execution.surroundings import surroundings
 from bench.execution.train import make_deterministic
 from bench.execution.worker import tell
 from bench.files import replacing, write_text
 from bench.networks import build, load_weights
+from bench.protocol import ROBUST
 from bench.records import EvaluationRecord
 from bench.scenario import Scenario
+from bench.teachers import load_teacher
+
+PROVABLE = 4000  # hidden units of a network that is small enough to prove something about all the time
+RESTARTS = 0  # of the attacks beyond AutoAttack: with up to 10 classes, MALT is such a restart already
 
 
 def judge(job: Job, folder: Path) -> None:
-    """Evaluate the best weights (and, by the cheap attacks, the last) on the test split."""
+    """Evaluate the best weights (and, by the cheap attacks, the last) on the test split; goes on where it was stopped."""
     make_deterministic()
     scenario = job.scenario
     started = time.perf_counter()
     test = load(scenario.data, ("test",))["test"].to(job.device)
     last = beside(_network(job, folder / "last.safetensors"), test, scenario)
     best = _network(job, folder / "best.safetensors")
-    frame, diagnostics = outcomes_of(best, test, scenario, lambda done: tell(stage="evaluate", done=done))
+    verdict = outcomes_of(best, test, scenario, _tell, folder=folder / "ledgers", teacher=_teacher(job))
     with replacing(folder / "outcomes.parquet") as temporary:
-        frame.to_parquet(temporary, index=False)
+        verdict.frame.to_parquet(temporary, index=False)
     result = EvaluationRecord(
-        **summarise(frame),
+        **summarise(verdict.frame),
+        **verdict.told,
         protocol_fingerprint=scenario.protocol_fingerprint(),
         last={name: float(np.mean(last[name])) for name in ("clean", "pgd-20")},
-        outcomes=outcome_hashes(frame),
-        diagnostics=diagnostics,
+        outcomes=outcome_hashes(verdict.frame),
         seconds=time.perf_counter() - started,
+        surroundings=surroundings(job.device),
     )
     write_text(folder / RESULTS["evaluate"], result.model_dump_json())
 
 
-def outcomes_of(
-    model: nn.Module, test: Split, scenario: Scenario, report: Progress
-) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The verdicts of the scenario's protocol on a model, and its diagnostics.
+@dataclass(frozen=True)
+class Judgement:
+    """What an evaluation found: a row an example, and what no table holds (diagnostics, curve, deviations)."""
 
-    One row a test example: label, prediction, outcome byte, and whether it is right under each further attack.
+    frame: pd.DataFrame
+    told: dict[str, Any]
+
+
+def outcomes_of(
+    model: nn.Module,
+    test: Split,
+    scenario: Scenario,
+    report: Progress,
+    *,
+    folder: Path | None = None,
+    teacher: nn.Module | None = None,
+) -> Judgement:
+    """The verdicts of the scenario's protocol on a model, and all that is shown beside them.
+
+    One row a test example: what `Evaluation.to_frame` holds, and bool columns of who is right under each further attack,
+    under the attacks beyond AutoAttack, and who is proved robust.
     """
-    spec = scenario.evaluation
+    spec, x, y = scenario.evaluation, test.inputs(), test.y
+    seed, size = spec.seed, spec.batch_size
     further = beside(model, test, scenario)
     verdict = evaluate(
         model,
-        test.inputs(),
-        test.y,
+        x,
+        y,
         threat=scenario.threat,
-        seed=spec.seed,
-        batch_size=spec.batch_size,
-        progress=report,
+        randomness=spec.randomness,
+        progress=lambda done: report(0.7 * done),
+        folder=folder,
+        teacher=teacher,
+        seed=seed,
+        batch_size=size,
     )
-    frame = verdict.to_frame().drop(columns="broken_by")
+    standing = torch.from_numpy(verdict.outcomes == ROBUST)
+    more = beyond(model, x, y, scenario.threat, standing, seed=seed, batch_size=size, restarts=RESTARTS)
     columns = {name: right for name, right in further.items() if name != "clean"}
-    return frame.assign(**columns), verdict.diagnostics
+    columns["beyond"] = more.left.numpy()
+    report(0.85)
+    curve = accuracy_curve(model, x, y, scenario.threat, seed=seed, batch_size=size)
+    report(0.95)
+    proved = _proved(model, x, y, more.left, scenario)
+    if proved is not None:
+        columns["proved"] = proved
+    told = {
+        "diagnostics": verdict.diagnostics,
+        "deviations": list(verdict.deviations),
+        "curve": list(curve.accuracy.items()),
+    }
+    return Judgement(verdict.to_frame().assign(**columns), told)
+
+
+def _proved(model: nn.Module, x: Tensor, y: Tensor, left: Tensor, scenario: Scenario) -> np.ndarray | None:
+    """Which of the examples that no attack broke are proved robust; None where that is not possible or takes too long."""
+    if hidden_units(model, x) > PROVABLE:
+        return None
+    proved = np.zeros(len(y), dtype=bool)
+    try:
+        proved[left.numpy()] = proved_robust(model, x[left], y[left], scenario.threat).cpu().numpy()
+    except TemperError:
+        return None
+    return proved
 
 
 def beside(model: nn.Module, test: Split, scenario: Scenario) -> dict[str, np.ndarray]:
@@ -78,6 +134,15 @@ def beside(model: nn.Module, test: Split, scenario: Scenario) -> dict[str, np.nd
             clean = torch.cat([model(part).argmax(1) for part in x.split(spec.batch_size)]) == y
         further = further_attacks(model, x, y, scenario.threat, seed=spec.seed, batch_size=spec.batch_size)
     return {"clean": clean.cpu().numpy()} | further
+
+
+def _tell(done: float) -> None:
+    tell(stage="evaluate", done=done)
+
+
+def _teacher(job: Job) -> nn.Module | None:
+    """The scenario's robust teacher, for the diagnostic that wants one."""
+    return load_teacher(job.scenario, "robust").to(job.device) if "robust" in job.scenario.teachers else None
 
 
 def _network(job: Job, path: Path) -> nn.Module:

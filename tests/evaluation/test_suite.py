@@ -204,7 +204,7 @@ def test_other_bounds_are_the_same_problem(judged, whole) -> None:
     found = bench.evaluate(Shifted(), 2 * x - 1, y, threat=threat)
     assert np.mean(found.outcomes == whole.outcomes) >= 0.9
     assert threat.contains(2 * x - 1, found.adversarial, tolerance=1e-5).all()
-    assert found.diagnostics["fooling_no_more"] == 0
+    assert found.diagnostics["fooling_no_more"]["value"] == 0
 
 
 def test_inputs_that_are_no_images_are_refused() -> None:
