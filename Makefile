@@ -39,7 +39,7 @@ test-all: test  ## all tests
 	@$(MAKE) --no-print-directory test-slow
 
 bench: $(STAMP)  ## the speed benchmarks, one at a time
-	OMP_NUM_THREADS=1 $(RUN) -m pytest tests/speed -m speed
+	OMP_NUM_THREADS=1 $(RUN) -m pytest tests/speed -m speed -s
 
 clean:  ## remove caches and built packages; .venv, records and unfinished trials stay
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache

@@ -184,7 +184,7 @@ class Scenario(Spec):
         return digest(fixed)
 
     def protocol_fingerprint(self) -> str:
-        """SHA-256 of the evaluation protocol: attacks, seed, randomness, evaluator version, and batches if they matter."""
+        """SHA-256 of the evaluation protocol: attacks, seed, randomness, evaluator; batches where they matter."""
         matters_not = {"batch_size"} if self.evaluation.randomness == "stable" else set()
         fixed = self.evaluation.model_dump(mode="json", exclude=matters_not)
         return digest(fixed | {"evaluator": EVALUATOR_VERSION})

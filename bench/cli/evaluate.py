@@ -22,7 +22,7 @@ def evaluate(
     protocol: Annotated[
         Literal["standard", "screen", "beyond"],
         typer.Option(
-            help="AutoAttack; its two APGDs alone (cheaper, not AutoAttack); or AutoAttack and more attacks on what it left."
+            help="AutoAttack; its two APGDs alone (cheaper, not AutoAttack); or AutoAttack and more on what it left."
         ),
     ] = "standard",
     engine: Annotated[

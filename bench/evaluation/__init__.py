@@ -62,8 +62,8 @@ class Evaluation:
         words, and of the breaking attack the class it aimed at (`target`, -1 for none) and the `iteration`; the
         smallest margin that each attack saw (`margin_NAME`, NaN where it did not run); `distance` of the adversarial
         example; calls of the network spent (`forwards`, `backwards`); `verified`: there is an adversarial example that
-        lies in the ball and fools the model in another batch too. `adaptive_NAME` tells who is right under an attack that a
-        diagnostic called for.
+        lies in the ball and fools the model in another batch too. `adaptive_NAME` tells who is right under an attack
+        that a diagnostic called for.
         """
         return self.details
 
@@ -89,8 +89,9 @@ def evaluate(
 
     The model maps (B, C, H, W) to logits (B, K) and is put into eval mode meanwhile; its mode, gradients, buffers and
     the global random state are left as found. `standard` is AutoAttack; `screen` is its APGD-CE and APGD-T alone, about
-    5 times cheaper, and not AutoAttack; `beyond` is AutoAttack and then further attacks on what it left. With `stable` randomness outcomes depend neither on batches nor on order;
-    `compat` draws what pyautoattack draws. The `reference` engine is pyautoattack itself, and always `compat`.
+    5 times cheaper, and not AutoAttack; `beyond` is AutoAttack, and then further attacks on what it left. With `stable`
+    randomness outcomes depend neither on batches nor on order; `compat` draws what pyautoattack draws. The `reference`
+    engine is pyautoattack itself, and always `compat`.
 
     Work is saved in `folder` after every target of every attack, and taken up from there by the same call, even after
     a kill. Shard (i, n) judges every n-th block of `batch_size` examples, from the i-th on; a call without a shard on

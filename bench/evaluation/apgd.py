@@ -32,10 +32,8 @@ def checkpoints(steps: int) -> set[int]:
 
 def start_on_the_sphere(x: Tensor, threat: Threat, noise: Noise) -> Tensor:
     """Where AutoPGD starts: a random direction from x (B, ...), scaled to length eps, cut with the bounds."""
-    if threat.norm == "Linf":
-        direction = 2 * noise.each(*x.shape[1:]) - 1
-    else:
-        direction = noise.normal(*x.shape[1:])
+    shape = x.shape[1:]
+    direction = 2 * noise.each(*shape) - 1 if threat.norm == "Linf" else noise.normal(*shape)
     return (x + threat.eps * _normalised(direction, threat)).clamp(0.0, 1.0)
 
 
@@ -79,7 +77,8 @@ def apgd(
 ) -> Found:
     """Maximise `objective(logits, classes)` in the ball around x (B, ...) from `start` (B, ...), for labels y (B,).
 
-    An example that is fooled at any step is found and leaves. `classes` are the labels unless given. Inputs lie in [0, 1].
+    An example that is fooled at any step is found and leaves. `classes` are the labels unless given. Inputs lie in
+    [0, 1].
     """
     found = Found.nothing(x)
     state = _begin(network, x, y, y if classes is None else classes, threat, objective, start, steps, found)

@@ -58,9 +58,9 @@ def proved_robust(
 
     The proof is about exact arithmetic and computed in the model's: it holds up to rounding, float32's as a rule (TF32
     is off meanwhile). CROWN bounds every margin, alpha-CROWN those that this leaves open, the largest first, until
-    it proves none of a batch. An example that an attack broke cannot be proved: better leave it out. No batch starts after `seconds`;
-    with them, the answer depends on the machine. `progress` is called with the fraction done. The model is left as
-    found.
+    it proves none of a batch. An example that an attack broke cannot be proved: better leave it out. No batch starts
+    after `seconds`; with them, the answer depends on the machine. `progress` is called with the fraction done. The
+    model is left as found.
 
     Raises TemperError for a model that is no `nn.Sequential` of ReLUs and layers that are affine in eval mode, naming
     the layer; for inputs outside the bounds, and for labels without a logit.

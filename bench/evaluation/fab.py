@@ -23,8 +23,8 @@ def fab(
     """Look for adversarial examples of x (B, ...), labels y (B,), across the boundary to `target` (B,).
 
     With `stop`, an example leaves once it is fooled within eps. Without, the attack goes on, and `x_adv` is the nearest
-    point that fools, wherever it lies; `fooled` then says that there is one. Margins are of points within eps. Inputs lie
-    in [0, 1].
+    point that fools, wherever it lies; `fooled` then says that there is one. Margins are of points within eps. Inputs
+    lie in [0, 1].
     """
     found = Found.nothing(x)
     nearest = torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)

@@ -87,9 +87,10 @@ def simplified(model: nn.Module) -> fx.GraphModule:
             raise ValueError(f"{node.target} is a constant")
         if node.op == "call_module" and _from_few_channels(modules[node.target]):
             traced.add_submodule(node.target, Narrow(modules[node.target]))
-    for parameter in traced.parameters():
-        parameter.requires_grad_(False)
-    return traced.eval()
+    for module in traced.modules():
+        if getattr(module, "inplace", False):
+            setattr(module, "inplace", False)  # noqa: B010
+    return traced.eval().requires_grad_(False)
 
 
 class Narrow(nn.Module):

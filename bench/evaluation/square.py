@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from bench.evaluation.found import Found
+from bench.evaluation.layers import Window
 from bench.evaluation.network import NEAR_TIE, Network
 from bench.evaluation.noise import Noise
-from bench.evaluation.windows import Whole, Window, watch
+from bench.evaluation.windows import Whole, watch
 from bench.threat import Threat
 
 SHARE = 0.8  # of the image, covered by the first squares

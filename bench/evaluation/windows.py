@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache, partial
-from typing import Any
+from functools import cache
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
-from bench.evaluation.network import ELEMENTWISE, Narrow, Network
-
-Range = tuple[int, int]  # from, to (not included)
-Window = tuple[Range, Range]  # rows, columns
+from bench.evaluation.layers import Layer, Plan, Range, Window, padded, run_layer
+from bench.evaluation.network import Network
 
 OVERHEAD = 4e6  # multiplications that cutting and pasting in one layer take as long as; below, all is computed in whole
 BATCH = 16  # examples are looked at in multiples of this, so that oneDNN meets few shapes
-
-POINTWISE = (*ELEMENTWISE, nn.BatchNorm2d)
-POINTWISE_CALLS = (torch.relu, F.relu, "relu", torch.tanh, "tanh", torch.sigmoid, "sigmoid")
-ADDITIONS = (operator.add, operator.iadd, torch.add, "add")
 
 
 class Whole:
@@ -49,7 +38,7 @@ class Windowed(Whole):
     Where that saves too little, everything is computed, and the maps of images that changed are renewed later.
     """
 
-    def __init__(self, network: Network, plan: _Plan, x: Tensor) -> None:
+    def __init__(self, network: Network, plan: Plan, x: Tensor) -> None:
         super().__init__(network)
         self.plan = plan
         maps = plan.maps(x[:1])
@@ -113,29 +102,26 @@ class Windowed(Whole):
             saved += layer.cost * (math.prod(self.extents[node]) - changed)
         return saved
 
-    def _affected(self, node: fx.Node, layer: _Layer, places: dict[fx.Node, Window]) -> Window | None:
+    def _affected(self, node: fx.Node, layer: Layer, places: dict[fx.Node, Window]) -> Window | None:
         """Where the output of a layer changes; None where nothing does."""
         windows = [places[source] for source in layer.sources if source in places]
         if not windows:
             return None
         if layer.reach is None:
             return _union(windows)
-        rows, columns = (
-            reach.seeing(*each) for reach, each in zip(layer.reach, zip(windows[0], self.extents[node]), strict=True)
-        )
+        along = zip(layer.reach, windows[0], self.extents[node], strict=True)
+        rows, columns = (reach.seeing(inputs, extent) for reach, inputs, extent in along)
         return (rows, columns) if rows[0] < rows[1] and columns[0] < columns[1] else None
 
-    def _compute(self, node: fx.Node, layer: _Layer, affected: Window) -> Tensor:
+    def _compute(self, node: fx.Node, layer: Layer, affected: Window) -> Tensor:
         """The output of a layer in a window."""
         if layer.reach is None:
-            return _run(layer, *(self._assemble(source, affected) for source in layer.sources))
+            return run_layer(layer, *(self._assemble(source, affected) for source in layer.sources))
         (source,) = layer.sources
-        needs = [
-            reach.needing(*each) for reach, each in zip(layer.reach, zip(affected, self.extents[source]), strict=True)
-        ]
-        values = self._assemble(source, (needs[0][0], needs[1][0]))
-        (rows, columns) = needs[0][1], needs[1][1]
-        return _run(layer, _padded(values, (*columns, *rows), layer.padding_value))
+        along = zip(layer.reach, affected, self.extents[source], strict=True)
+        (rows, above), (columns, beside) = (reach.needing(outputs, extent) for reach, outputs, extent in along)
+        values = self._assemble(source, (rows, columns))
+        return run_layer(layer, padded(values, (*beside, *above), layer.padding_value))
 
     def _assemble(self, node: fx.Node, window: Window) -> Tensor:
         """The current values of a node in a window: its patch, and around it what is kept."""
@@ -151,150 +137,17 @@ class Windowed(Whole):
         return values
 
 
-@dataclass(frozen=True)
-class _Reach:
-    """The geometry of a convolution or pool along one axis."""
-
-    kernel: int
-    stride: int
-    padding: int
-    dilation: int
-
-    def seeing(self, inputs: Range, extent: int) -> Range:
-        """Which outputs, of `extent`, see any of these inputs."""
-        span = (self.kernel - 1) * self.dilation
-        start = max(-((span - self.padding - inputs[0]) // self.stride), 0)
-        return start, min((inputs[1] - 1 + self.padding) // self.stride + 1, extent)
-
-    def needing(self, outputs: Range, extent: int) -> tuple[Range, tuple[int, int]]:
-        """Which inputs, of `extent`, these outputs see, and how much padding before and after them."""
-        first = outputs[0] * self.stride - self.padding
-        last = (outputs[1] - 1) * self.stride - self.padding + (self.kernel - 1) * self.dilation + 1
-        start, stop = max(first, 0), min(last, extent)
-        return (start, stop), (start - first, last - stop)
-
-
-@dataclass(frozen=True)
-class _Layer:
-    """A node whose output at a place depends on its inputs near that place only."""
-
-    sources: tuple[fx.Node, ...]
-    compute: Callable[..., Tensor]
-    reach: tuple[_Reach, _Reach] | None = None  # None: on the very place only
-    padding_value: float = 0.0
-    cost: float = 0.0  # multiplications an output pixel
-
-
-class _Plan:
-    """A traced network, cut into the layers that see windows and the tail that needs everything."""
-
-    def __init__(self, graph: fx.GraphModule) -> None:
-        self.graph = graph
-        modules = dict(graph.named_modules())
-        nodes = list(graph.graph.nodes)
-        self.image = nodes[0]
-        self.layers: dict[fx.Node, _Layer] = {}
-        for node in nodes[1:]:
-            layer = _layer(node, modules)
-            if layer and all(source is self.image or source in self.layers for source in layer.sources):
-                self.layers[node] = layer
-        self.spatial = [self.image, *self.layers]
-        self.rest = [node for node in nodes[1:] if node not in self.layers]
-        self.boundary = [n for n in self.spatial if any(user in self.rest for user in n.users)]
-        pointwise = {n for n, layer in self.layers.items() if layer.reach is None and len(layer.sources) == 1}
-        self.kept = [n for n in self.spatial if n in self.boundary or any(user not in pointwise for user in n.users)]
-
-    def maps(self, x: Tensor) -> dict[fx.Node, Tensor]:
-        """The output (B, H, W, C) of every layer on whole images x (B, C, H, W)."""
-        maps = {self.image: x.permute(0, 2, 3, 1).contiguous()}
-        for node, layer in self.layers.items():
-            values = [maps[source] for source in layer.sources]
-            if layer.reach is not None:
-                rows, columns = (reach.padding for reach in layer.reach)
-                values = [_padded(values[0], (columns, columns, rows, rows), layer.padding_value)]
-            maps[node] = _run(layer, *values)
-        return maps
-
-    def tail(self, values: dict[fx.Node, Any]) -> Tensor:
-        """From the maps at the boundary to logits (B, C)."""
-        modules = self.graph
-        for node in self.rest:
-            arguments = fx.node.map_arg(node.args, values.__getitem__)
-            options = fx.node.map_arg(node.kwargs, values.__getitem__)
-            if node.op == "output":
-                return arguments[0]
-            if node.op == "call_module":
-                values[node] = modules.get_submodule(node.target)(*arguments, **options)
-            elif node.op == "call_method":
-                values[node] = getattr(arguments[0], node.target)(*arguments[1:], **options)
-            else:
-                values[node] = node.target(*arguments, **options)
-        raise ValueError("a graph without output")
-
-
 def watch(network: Network, x: Tensor) -> Whole:
     """The cheapest way to look at images x (B, C, H, W) that change window by window."""
     if not isinstance(network.fast, fx.GraphModule) or x.device.type != "cpu" or not len(x):
         return Whole(network)
-    plan = _Plan(network.fast)
+    plan = Plan(network.fast)
     return Windowed(network, plan, x) if plan.layers else Whole(network)
 
 
-def _layer(node: fx.Node, modules: dict[str, nn.Module]) -> _Layer | None:
-    """How a node works on windows, None if it does not."""
-    sources = tuple(argument for argument in node.args if isinstance(argument, fx.Node))
-    if len(sources) != len(node.args) or not sources:
-        return None
-    if node.op in ("call_function", "call_method"):
-        if len(sources) == 1 and node.target in POINTWISE_CALLS and not node.kwargs.get("inplace"):
-            return _Layer(sources, getattr(Tensor, node.target) if isinstance(node.target, str) else node.target)
-        if len(sources) == 2 and node.target in ADDITIONS and not node.kwargs:
-            return _Layer(sources, torch.add)
-        return None
-    module = modules.get(str(node.target))
-    if isinstance(module, POINTWISE):
-        return _Layer(sources, module)
-    if isinstance(module, Narrow):
-        module = module.layer
-    if isinstance(module, nn.Conv2d) and module.padding_mode == "zeros" and not isinstance(module.padding, str):
-        cost = module.weight[0].numel() * module.out_channels
-        return _Layer(sources, partial(_convolve, module), _reaches(module), cost=cost)
-    if isinstance(module, nn.MaxPool2d) and not module.ceil_mode and not module.return_indices:
-        pool = nn.MaxPool2d(module.kernel_size, module.stride, 0, module.dilation)
-        return _Layer(sources, pool, _reaches(module), float("-inf"))
-    if isinstance(module, nn.AvgPool2d) and not module.ceil_mode and not any(_pair(module.padding)):
-        return _Layer(sources, module, _reaches(module))
-    return None
-
-
-def _padded(values: Tensor, pads: tuple[int, ...], value: float) -> Tensor:
-    return F.pad(values, (0, 0, *pads), value=value) if any(pads) else values
-
-
-def _run(layer: _Layer, *values: Tensor) -> Tensor:
-    """A layer, which takes (B, C, H, W), on maps that are kept as (B, H, W, C): windows of those are quick to cut out."""
-    result = layer.compute(*(value.permute(0, 3, 1, 2) for value in values))
-    return result.permute(0, 2, 3, 1).contiguous()
-
-
-def _convolve(layer: nn.Conv2d, padded: Tensor) -> Tensor:
-    return F.conv2d(padded, layer.weight, layer.bias, layer.stride, 0, layer.dilation, layer.groups)
-
-
-def _reaches(module: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) -> tuple[_Reach, _Reach]:
-    kernels, strides, paddings = (_pair(v) for v in (module.kernel_size, module.stride, module.padding))
-    dilations = _pair(getattr(module, "dilation", 1))
-    rows, columns = (_Reach(*each) for each in zip(kernels, strides, paddings, dilations, strict=True))
-    return rows, columns
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    return tuple(value) if isinstance(value, tuple) else (value, value)
-
-
 def _union(windows: list[Window]) -> Window:
-    rows, columns = zip(*windows, strict=True)
-    return tuple((min(a for a, _ in side), max(b for _, b in side)) for side in (rows, columns))
+    rows, columns = ((min(a for a, _ in side), max(b for _, b in side)) for side in zip(*windows, strict=True))
+    return rows, columns
 
 
 def _overlap(patch: Range, window: Range) -> tuple[slice, slice]:

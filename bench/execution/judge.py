@@ -36,7 +36,7 @@ RESTARTS = 0  # of the attacks beyond AutoAttack: with up to 10 classes, MALT is
 
 
 def judge(job: Job, folder: Path) -> None:
-    """Evaluate the best weights (and, by the cheap attacks, the last) on the test split; goes on where it was stopped."""
+    """Evaluate the best weights (and the last, by cheap attacks) on the test split; goes on where it was stopped."""
     make_deterministic()
     scenario = job.scenario
     started = time.perf_counter()
@@ -77,8 +77,8 @@ def outcomes_of(
 ) -> Judgement:
     """The verdicts of the scenario's protocol on a model, and all that is shown beside them.
 
-    One row a test example: what `Evaluation.to_frame` holds, and bool columns of who is right under each further attack,
-    under the attacks beyond AutoAttack, and who is proved robust.
+    One row a test example: what `Evaluation.to_frame` holds, and bool columns of who is right under each further
+    attack, under the attacks beyond AutoAttack, and who is proved robust.
     """
     spec, x, y = scenario.evaluation, test.inputs(), test.y
     seed, size = spec.seed, spec.batch_size
@@ -114,7 +114,7 @@ def outcomes_of(
 
 
 def _proved(model: nn.Module, x: Tensor, y: Tensor, left: Tensor, scenario: Scenario) -> np.ndarray | None:
-    """Which of the examples that no attack broke are proved robust; None where that is not possible or takes too long."""
+    """Which of the examples that no attack broke are proved robust; None where that cannot be or takes too long."""
     if hidden_units(model, x) > PROVABLE:
         return None
     proved = np.zeros(len(y), dtype=bool)

@@ -1,4 +1,4 @@
-"""Our attacks against pyautoattack: the same outcome on every example, and the parts against other ways to compute them."""
+"""Our attacks against pyautoattack: the same outcome on every example; their parts against other ways to get them."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_autopgd_moves_as_published(nets, digits, threat: Threat) -> None:
     attack.y_target = net(x).sort(1).indices[:, -2]
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        best, acc, loss, _ = attack.attack_single_run(x, y)
+        _, acc, loss, _ = attack.attack_single_run(x, y)
     seen: list[Tensor] = []
 
     def objective(logits: Tensor, classes: Tensor) -> Tensor:
