@@ -47,10 +47,10 @@ def processor() -> str:
 
 
 def _dirty() -> bool | None:
-    """Whether the code differs from its commit; None outside a checkout."""
+    """Whether the code differs from its commit; None outside a checkout. Teachers have hashes of their own."""
     if not _git("rev-parse", "HEAD"):
         return None
-    return bool(_git("status", "--porcelain", "--", "bench", "methods", "pyproject.toml"))
+    return bool(_git("status", "--porcelain", "--", "bench", "methods", "pyproject.toml", ":!bench/teachers/weights"))
 
 
 def _git(*arguments: str) -> str:

@@ -184,6 +184,16 @@ def test_pma_breaks_what_can_be_broken_of_a_linear_model(threat: Threat, second:
     assert torch.equal(net(found.x_adv).argmax(1) != y, breakable)
 
 
+@pytest.mark.parametrize("second", [False, True])
+@pytest.mark.parametrize("threat", [Linf(0.15), L2(0.3)], ids=["Linf", "L2"])
+def test_steps_are_as_long_where_the_gradient_is_tiny(threat: Threat, second: bool) -> None:
+    """Logits 60 apart: probabilities below 1e-26, in the input as well."""
+    net = linear(torch.tensor([[0.0] * 4, [110.0] * 4]), torch.tensor([0.0, -280.0])).double()
+    x = torch.full((1, 4), 0.5, dtype=torch.float64)
+    assert net(x).tolist() == [[0.0, -60.0]]
+    assert pma(Network(net), x, torch.tensor([0]), threat, x, second=second).fooled.all()
+
+
 @pytest.mark.parametrize("threat", [Linf(0.1), L2(0.4)], ids=["Linf", "L2"])
 def test_starts_are_uniform_in_the_ball(threat: Threat) -> None:
     x = torch.full((2000, 3), 0.5, dtype=torch.float64)
@@ -292,6 +302,7 @@ def test_more_starts_find_what_one_does_not() -> None:
     y, everything = torch.zeros(60, dtype=torch.int64), torch.ones(60, dtype=torch.bool)
     few, many = (beyond(Ledge(), x, y, Linf(0.25), everything, restarts=restarts) for restarts in (1, 12))
     assert all(torch.equal(few.standing[stage], many.standing[stage]) for stage in ("pma", "malt"))
+    assert few.fallen["pma"] > 0, "PMA starts somewhere in the ball, not at the input"
     assert few.standing["restarts"].sum() >= 5
     assert many.standing["restarts"].sum() <= 2
     assert many.fallen["restarts"] > few.fallen["restarts"] > 0

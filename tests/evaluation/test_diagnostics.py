@@ -73,8 +73,8 @@ def net(digits: tuple[Tensor, Tensor]) -> nn.Module:
 
 @pytest.fixture
 def _shorter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A black box of 2 times 400 queries, and fewer draws."""
-    for name, value in {"RESTARTS": 2, "QUERIES": 400, "EOT_STEPS": 25}.items():
+    """A black box of 2 times 400 queries, and fewer steps and draws."""
+    for name, value in {"RESTARTS": 2, "QUERIES": 400, "EOT_STEPS": 20, "EOT_DRAWS": 6, "VOTES": 15}.items():
         monkeypatch.setattr(stronger, name, value)
 
 
@@ -139,7 +139,7 @@ def test_gradients_that_are_not_there_or_not_finite_are_told(net, some, kind: ty
 def test_what_only_cross_entropy_misses_is_told(net, some) -> None:
     model = zoo.Scaled(net).requires_grad_(False)
     found = diagnose(model, *some, THREATS[0], zoo.judge(model, *some, THREATS[0]))
-    assert set(tripped(found)) == {"zero_gradients"}
+    assert found["zero_gradients"].verdict == "warn"
     assert found["zero_gradients"].value > 0.8
 
 
@@ -149,16 +149,15 @@ def test_what_only_cross_entropy_misses_is_told(net, some) -> None:
 @pytest.mark.usefixtures("_shorter")
 @pytest.mark.parametrize("threat", THREATS, ids=lambda threat: threat.norm)
 def test_survivors_that_any_attack_would_break_are_told(net, some, threat: Threat) -> None:
-    model, few = student("pgd-at"), tuple(tensor[:24] for tensor in some)
-    outcomes = np.where(model(few[0]).argmax(1) == few[1], ROBUST, MISCLASSIFIED)
-    found = diagnose(model, *few, threat, outcomes, teacher=net)
+    outcomes = np.where(net(some[0]).argmax(1) == some[1], ROBUST, MISCLASSIFIED)
+    found = diagnose(net, *some, threat, outcomes, teacher=teacher())
     assert set(tripped(found)) == {"more_steps", "transfer", "logit_scaling"}
     assert {sign.verdict for sign in found.values()} == {"pass", "warn"}
-    right = adaptive(model, *few, threat, outcomes, found, teacher=net)
+    right = adaptive(net, *some, threat, outcomes, found, teacher=teacher())
     assert set(right) == {"pgd-1000", "transfer", "rescaled", "black-box"}
     for name, sign in (("pgd-1000", "more_steps"), ("transfer", "transfer"), ("rescaled", "logit_scaling")):
-        assert (outcomes == ROBUST).sum() - right[name].sum() >= found[sign].value * 24, name
-    assert "transfer" not in adaptive(model, *few, threat, outcomes, {"transfer": found["transfer"]})
+        assert (outcomes == ROBUST).sum() - right[name].sum() >= found[sign].value * COUNT, name
+    assert "transfer" not in adaptive(net, *some, threat, outcomes, {"transfer": found["transfer"]})
 
 
 @pytest.mark.parametrize(
@@ -186,7 +185,7 @@ def test_an_honest_network_trips_nothing(net, some, threat: Threat) -> None:
     assert adaptive(net, *some, threat, outcomes, found) == {}
 
 
-@pytest.mark.parametrize("method", ["natural", "pgd-at"])
+@pytest.mark.parametrize("method", ["natural", "kd"])
 def test_an_honest_student_trips_nothing(some, method: str) -> None:
     model, few = student(method), tuple(tensor[:30] for tensor in some)
     outcomes = bench.evaluate(model, *few, threat=Linf(0.15), diagnose=False).outcomes
