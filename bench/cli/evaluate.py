@@ -117,20 +117,19 @@ def _shard(text: str) -> tuple[int, int]:
 def _columns(
     module: Any, test: Any, verdict: Any, scenario: Any, prove: bool, minimal_norm: bool, corrupted: Path | None
 ) -> dict[str, Any]:
-    """The columns that were asked for, per example."""
+    """The attacks beside the score, and the columns that were asked for, per example."""
     import torch
 
     from bench.evaluation import columns as further
     from bench.evaluation.bounds import proved_robust
+    from bench.execution.judge import beside
     from bench.protocol import ROBUST
 
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {name: right for name, right in beside(module, test, scenario).items() if name != "clean"}
     x, y = test.inputs(), test.y
     if prove:
         left = torch.from_numpy(verdict.outcomes == ROBUST)
-        proved = torch.zeros(len(y), dtype=torch.bool)
-        proved[left] = proved_robust(module, x[left], y[left], scenario.threat).cpu()
-        found["proved"] = proved.numpy()
+        found["proved"] = proved_robust(module, x, y, scenario.threat, left=left).cpu().numpy()
     if minimal_norm:
         norm = further.minimal_norm(module, x, y, scenario.threat, batch_size=scenario.evaluation.batch_size)
         found["minimal_norm"] = norm.cpu().numpy()

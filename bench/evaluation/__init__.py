@@ -36,7 +36,6 @@ class Evaluation:
     adversarial: Tensor = field(repr=False)  # (N, ...), the inputs themselves where nothing broke them
     details: pd.DataFrame = field(repr=False)  # one row an example, see `to_frame`
     index: np.ndarray = field(repr=False)  # int64 (N,), which of the inputs these are: all, but for a shard
-    unscaled: Tensor = field(repr=False)  # the same in [0, 1], whatever the threat's bounds
     attacks: tuple[str, ...] = ATTACKS
     deviations: tuple[str, ...] = ()  # in words, where these inputs do not allow the attacks as published
     diagnostics: dict[str, Any] = field(default_factory=dict)  # by name: value, threshold, verdict, words
@@ -109,26 +108,28 @@ def evaluate(
     attacks = PROTOCOLS[protocol]
     with _reporting(progress) as report, prepare(model, x, y, threat, batch_size) as judged:
         if judged.threat.eps == 0:
-            return _verdict(judged, (), [(slice(0, len(x)), Ledger.begin(judged.x, judged.outcome, 0))], batch_size)
+            ledger = Ledger.begin(judged.x, judged.outcome, 0)
+            return _verdict(judged, *_table(judged, (), [(slice(0, len(x)), ledger)]), (), batch_size)
         from bench.evaluation.suite import Suite, make_engine
 
-        where = folder and folder / judged.fingerprint(ATTACKS, engine, randomness, seed, batch_size)
         first = tuple(attack for attack in attacks if attack in ATTACKS)
+        where = folder and folder / judged.fingerprint(first, engine, randomness, seed, batch_size)
         with_engine = make_engine(engine, judged, seed)
         suite = Suite(judged.model, with_engine, first, randomness, seed, batch_size, where, report)
         ledgers = suite.run(judged.x, judged.y, judged.outcome, shard)
-        found = _verdict(judged, first, ledgers, batch_size)
+        frame, adversarial, index = _table(judged, first, ledgers)
         if protocol == "beyond":
-            found = _beyond(judged, found, seed, batch_size)
+            frame, adversarial = _beyond(judged, frame, adversarial, index, seed, batch_size)
+        found = _verdict(judged, frame, adversarial, index, attacks, batch_size)
         if diagnose and shard == (1, 1):
             found = _diagnosed(judged, found, seed, batch_size, teacher)
         return found
 
 
-def _verdict(
-    judged: Judged, attacks: Sequence[str], ledgers: Sequence[tuple[slice, Ledger]], batch_size: int
-) -> Evaluation:
-    """All that the ledgers say, and a second look at every adversarial example."""
+def _table(
+    judged: Judged, attacks: Sequence[str], ledgers: Sequence[tuple[slice, Ledger]]
+) -> tuple[pd.DataFrame, Tensor, Tensor]:
+    """All that the ledgers say: a row an example, the adversarial examples (K, ...), and which inputs they are (K,)."""
     index = torch.cat([torch.arange(block.start, block.stop) for block, _ in ledgers])
     outcome, target, iteration, worst, forwards, backwards, adversarial = (
         torch.cat([getattr(ledger, name) for _, ledger in ledgers])
@@ -147,24 +148,24 @@ def _verdict(
             "backwards": backwards.numpy().astype(np.int32),
         }
     )
-    return _looked_at_again(judged, frame, adversarial, index, tuple(attacks), batch_size)
+    return frame, adversarial, index
 
 
-def _beyond(judged: Judged, found: Evaluation, seed: int, batch_size: int) -> Evaluation:
-    """AutoAttack's verdict, and then what further attacks break of it."""
+def _beyond(
+    judged: Judged, frame: pd.DataFrame, adversarial: Tensor, index: Tensor, seed: int, batch_size: int
+) -> tuple[pd.DataFrame, Tensor]:
+    """AutoAttack's table and adversarial examples, with what further attacks break of what it left."""
     from bench.evaluation.beyond import beyond
 
-    standing = torch.from_numpy(found.outcomes == ROBUST)
-    more = beyond(judged.model, judged.x, judged.y, judged.threat, standing, seed=seed, batch_size=batch_size)
-    outcomes, left = torch.from_numpy(found.outcomes.copy()), standing
-    for number, still in enumerate(more.standing.values(), start=len(found.attacks) + 1):
+    x, y = judged.x[index.to(judged.x.device)], judged.y[index.to(judged.y.device)]
+    outcomes = torch.from_numpy(frame["outcome"].to_numpy(copy=True))
+    before = left = outcomes == ROBUST
+    more = beyond(judged.model, x, y, judged.threat, before, seed=seed, batch_size=batch_size)
+    for number, still in enumerate(more.standing.values(), start=len(ATTACKS) + 1):
         outcomes[left & ~still] = number
         left = still
-    adversarial = found.unscaled.clone()
-    adversarial[standing & ~left] = more.adversarial[standing & ~left]
-    frame = found.details.assign(outcome=outcomes.numpy())
-    attacks = (*found.attacks, *more.standing)
-    return _looked_at_again(judged, frame, adversarial, torch.from_numpy(found.index), attacks, batch_size)
+    fallen = (before & ~left).view(-1, *(1,) * (adversarial.ndim - 1))
+    return frame.assign(outcome=outcomes.numpy()), torch.where(fallen, more.adversarial.to(adversarial), adversarial)
 
 
 def _diagnosed(judged: Judged, found: Evaluation, seed: int, batch_size: int, teacher: nn.Module | None) -> Evaluation:
@@ -181,7 +182,7 @@ def _diagnosed(judged: Judged, found: Evaluation, seed: int, batch_size: int, te
     return replace(found, details=found.details.assign(**columns), diagnostics=told | found.diagnostics)
 
 
-def _looked_at_again(
+def _verdict(
     judged: Judged, frame: pd.DataFrame, adversarial: Tensor, index: Tensor, attacks: tuple[str, ...], batch_size: int
 ) -> Evaluation:
     """A verdict from its table: each adversarial example is shown to the model again, in batches of another size."""
@@ -196,7 +197,6 @@ def _looked_at_again(
         labels=frame["label"].to_numpy(),
         predictions=frame["prediction"].to_numpy(),
         adversarial=judged.restored(adversarial, index),
-        unscaled=adversarial,
         details=frame.assign(broken_by=words, distance=distance.numpy(), verified=verified.numpy()),
         index=index.numpy(),
         attacks=attacks,

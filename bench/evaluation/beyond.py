@@ -16,11 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import TemperError
-from bench.evaluation.apgd import apgd, start_on_the_sphere
 from bench.evaluation.engine import TARGETS, FastEngine
 from bench.evaluation.found import Found
 from bench.evaluation.inputs import judging
-from bench.evaluation.network import Network
+from bench.evaluation.network import Network, scaled
 from bench.evaluation.noise import Keyed, Noise, example_keys
 from bench.evaluation.suite import SAMPLE
 from bench.losses import margin_targeted
@@ -160,9 +159,7 @@ def _malt(hunt: Hunt, engine: FastEngine) -> None:
         targets[index] = malt_targets(engine.network, hunt.x[index], hunt.y[index], engine.threat)
 
     def run(index: Tensor, noise: Noise) -> Found:
-        x, y = hunt.x[index], hunt.y[index]
-        start, pair = start_on_the_sphere(x, engine.threat, noise), torch.stack([y, targets[index, rank]], 1)
-        return apgd(engine.network, x, y, engine.threat, engine.loss, start, classes=pair)
+        return engine.towards(targets[index, rank], hunt.x[index], hunt.y[index], noise)
 
     for rank in range(ranks):
         hunt.attack(engine.threat, run, "malt", rank)
@@ -190,7 +187,7 @@ def pma(network: Network, x: Tensor, y: Tensor, threat: Threat, start: Tensor, *
         logits, _, gradient = network.value_and_gradient(objective, point)
         margin = network.margin(logits, point, label)
         found.record(index, point, margin, margin < 0, step, backwards=1)
-        ahead = threat.step(point, _scaled(gradient), pma_step_size(step, threat.eps))
+        ahead = threat.step(point, scaled(gradient), pma_step_size(step, threat.eps))
         index, point = index[margin >= 0], threat.project(x[index], ahead)[margin >= 0]
         if not len(index):
             return found
@@ -250,10 +247,3 @@ def uniform_start(x: Tensor, threat: Threat, noise: Noise) -> Tensor:
     direction, share = noise.normal(*x.shape[1:]).to(x), noise.each(1).to(x) ** (1 / x[0].numel())
     radius = threat.eps * share / direction.flatten(1).norm(dim=1, keepdim=True).clamp_min(1e-12)
     return threat.project(x, x + direction * radius.view(-1, *(1,) * (x.ndim - 1)))
-
-
-def _scaled(gradient: Tensor) -> Tensor:
-    """The gradient (B, ...) with largest entry 1, however small it is; 0 where it is 0 or not finite."""
-    gradient = gradient.nan_to_num(0.0, 0.0, 0.0)
-    size = gradient.flatten(1).abs().amax(1).clamp_min(torch.finfo(gradient.dtype).tiny)
-    return gradient / size.view(-1, *(1,) * (gradient.ndim - 1))

@@ -49,6 +49,7 @@ def proved_robust(
     y: Tensor,
     threat: Threat,
     *,
+    left: Tensor | None = None,
     batch_size: int = 64,
     seconds: float | None = None,
     progress: Callable[[float], None] | None = None,
@@ -57,10 +58,10 @@ def proved_robust(
     the threat model around `x` (N, ...) its label in `y` (N,). False says nothing.
 
     The proof is about exact arithmetic and computed in the model's: it holds up to rounding, float32's as a rule (TF32
-    is off meanwhile). CROWN bounds every margin, alpha-CROWN those that this leaves open, the largest first, until
-    it proves none of a batch. An example that an attack broke cannot be proved: better leave it out. No batch starts
-    after `seconds`; with them, the answer depends on the machine. `progress` is called with the fraction done. The
-    model is left as found.
+    is off meanwhile). CROWN bounds every margin, alpha-CROWN those that this leaves open, the largest first, until it
+    proves none of a batch. Only the examples that `left` (bool (N,)) names are tried: what an attack broke cannot be
+    proved, and takes the longest. No batch starts after `seconds`; with them, the answer depends on the machine.
+    `progress` is called with the fraction done. The model is left as found.
 
     Raises TemperError for a model that is no `nn.Sequential` of ReLUs and layers that are affine in eval mode, naming
     the layer; for inputs outside the bounds, and for labels without a logit.
@@ -71,18 +72,20 @@ def proved_robust(
     report = progress or (lambda done: None)
     pieces = _pieces(model)
     right = _right(model, x, y, threat, batch_size)
+    if left is not None:
+        right = right & left.to(right.device)
     lower = torch.full(y.shape, -math.inf, dtype=x.dtype, device=x.device)
     stages = ((0, batch_size), (STEPS, max(1, batch_size // 8)))
     for stage, (steps, size) in enumerate(stages):
-        left = (right & ~(lower > 0)).nonzero().squeeze(1)
-        left = left[lower[left].argsort(descending=True, stable=True)]
-        for done in range(0, len(left), size):
+        open_ = (right & ~(lower > 0)).nonzero().squeeze(1)
+        open_ = open_[lower[open_].argsort(descending=True, stable=True)]
+        for done in range(0, len(open_), size):
             if time.monotonic() > deadline:
                 return lower > 0
-            index = left[done : done + size]
+            index = open_[done : done + size]
             with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
                 lower[index] = _Bounds(pieces, x[index], threat, steps).margins(y[index])
-            report((stage + min(1.0, (done + size) / len(left))) / len(stages))
+            report((stage + min(1.0, (done + size) / len(open_))) / len(stages))
             if steps and not bool((lower[index] > 0).any()):
                 break
     report(1.0)

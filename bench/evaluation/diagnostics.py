@@ -16,19 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.evaluation.adaptive import (
-    Attack,
-    Case,
-    Probe,
-    are_probabilities,
-    claimed,
-    given_labels,
-    pgd,
-    raw_gradient,
-    rescaled,
-)
 from bench.evaluation.found import Found
+from bench.evaluation.network import raw_gradient
 from bench.evaluation.noise import Noise
+from bench.evaluation.probe import Attack, Case, Probe, are_probabilities, claimed, given_labels, pgd, rescaled
 from bench.hashing import rng, tensor_digest
 from bench.losses import cross_entropy, margin
 from bench.protocol import ATTACKS

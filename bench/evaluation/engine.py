@@ -37,9 +37,13 @@ class FastEngine:
             return apgd(self.network, x, y, self.threat, cross_entropy, start_on_the_sphere(x, self.threat, noise))
         if attack == "square":
             return square(self.network, x, y, self.threat, noise)
-        target = self.target(x, rank)
-        if attack == "fab-t":
-            return fab(self.network, x, y, target, self.threat)
+        target, fab_t = self.target(x, rank), attack == "fab-t"
+        found = fab(self.network, x, y, target, self.threat) if fab_t else self.towards(target, x, y, noise)
+        found.target = target
+        return found
+
+    def towards(self, target: Tensor, x: Tensor, y: Tensor, noise: Noise) -> Found:
+        """AutoAttack's targeted APGD at classes (B,) of the caller's choice."""
         start, pair = start_on_the_sphere(x, self.threat, noise), torch.stack([y, target], 1)
         return apgd(self.network, x, y, self.threat, self.loss, start, classes=pair)
 

@@ -14,6 +14,7 @@ class Found:
 
     x_adv: Tensor  # (B, ...)
     fooled: Tensor  # bool (B,)
+    target: Tensor  # int64 (B,), the class that the attack aimed at, -1 where it had none
     iteration: Tensor  # int64 (B,), at which it was found, -1 where it was not
     margin: Tensor  # (B,), the smallest z_y - max over others that was seen
     forwards: Tensor  # int64 (B,), calls of the network that the example went through
@@ -24,7 +25,7 @@ class Found:
         """Nothing found yet for inputs x (B, ...)."""
         count = torch.zeros(len(x), dtype=torch.int64, device=x.device)
         margin = torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)
-        return cls(x.clone(), count.bool(), count - 1, margin, count.clone(), count.clone())
+        return cls(x.clone(), count.bool(), count - 1, count - 1, margin, count.clone(), count.clone())
 
     def record(
         self, index: Tensor, x_adv: Tensor, margin: Tensor, fooled: Tensor, iteration: int, backwards: int = 0

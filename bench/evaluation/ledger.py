@@ -48,14 +48,14 @@ class Ledger:
         """The examples (K,) that stood when attack number `attack` began."""
         return ((self.outcome == ROBUST) | (self.outcome == attack + 1)).nonzero().squeeze(1)
 
-    def enter(self, unit: Unit, index: Tensor, found: Found, target: Tensor | None) -> None:
+    def enter(self, unit: Unit, index: Tensor, found: Found) -> None:
         """A unit of work was done on the examples at `index`; those of `found.fooled` are broken by it."""
-        attack, broken = unit[0], index[found.fooled.cpu()]
+        attack, fooled = unit[0], found.fooled
+        broken = index[fooled.cpu()]
         self.outcome[broken] = attack + 1
-        self.iteration[broken] = found.iteration.cpu()[found.fooled.cpu()].to(torch.int16)
-        if target is not None:
-            self.target[broken] = target.cpu()[found.fooled.cpu()].to(torch.int16)
-        self.adversarial[broken] = found.x_adv[found.fooled].cpu()
+        self.iteration[broken] = found.iteration[fooled].cpu().to(torch.int16)
+        self.target[broken] = found.target[fooled].cpu().to(torch.int16)
+        self.adversarial[broken] = found.x_adv[fooled].cpu()
         seen = found.margin.cpu().float()
         self.worst[index, attack] = torch.fmin(self.worst[index, attack], seen.where(seen.isfinite(), torch.nan))
         self.forwards[index] += found.forwards.cpu()

@@ -41,10 +41,6 @@ class ReferenceEngine:
         """One unit of work an attack."""
         return range(1)
 
-    def target(self, x: Tensor, rank: int) -> Tensor:
-        """Never asked: targets are the attack's own affair."""
-        raise NotImplementedError
-
     def run(self, attack: str, rank: int, x: Tensor, y: Tensor, noise: Noise) -> Found:
         """What an attack found on inputs (B, ...) that the model classifies as y (B,). Iterations are not known."""
         found = Found.nothing(x)

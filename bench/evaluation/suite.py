@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from bench.errors import TemperError
 from bench.evaluation.engine import FastEngine
 from bench.evaluation.found import Found
 from bench.evaluation.inputs import Judged
@@ -27,9 +28,6 @@ class Engine(Protocol):
 
     def targets(self, attack: str) -> range:
         """The ranks of the targets that an attack goes through."""
-
-    def target(self, x: Tensor, rank: int) -> Tensor:
-        """The class (B,) of that rank."""
 
     def run(self, attack: str, rank: int, x: Tensor, y: Tensor, noise: Noise) -> Found:
         """What the attack found."""
@@ -60,6 +58,10 @@ class Suite:
         """
         size = self.batch_size if self.randomness == "stable" else len(x)
         blocks = [slice(start, min(start + size, len(x))) for start in range(0, len(x), size)][shard[0] - 1 :: shard[1]]
+        if not blocks:
+            raise TemperError(
+                f"shard {shard[0]}/{shard[1]} is empty: {len(x)} examples are {-(-len(x) // size)} blocks"
+            )
         ledgers = []
         for number, block in enumerate(blocks):
             done, share = number / len(blocks), 1 / len(blocks)
@@ -73,7 +75,7 @@ class Suite:
     def _attack(self, x: Tensor, y: Tensor, ledger: Ledger, path: Path | None, done: float, share: float) -> None:
         """All attacks on a block, after those that its ledger has."""
         keys = example_keys(x, y) if self.randomness == "stable" else None
-        total, spent = sum(WORK.get(a, 1.0) * len(self.engine.targets(a)) for a in self.attacks), 0.0
+        total, spent = sum(WORK[a] * len(self.engine.targets(a)) for a in self.attacks), 0.0
         for number, attack in enumerate(self.attacks):
             batches = ledger.members(number).split(self.batch_size)
             for part, batch in enumerate(batches):
@@ -83,7 +85,7 @@ class Suite:
                         self._unit(attack, unit, batch, x, y, keys, ledger)
                         if path:
                             ledger.save(path)
-                    spent += WORK.get(attack, 1.0) / len(batches)
+                    spent += WORK[attack] / len(batches)
                     self.report(done + share * min(spent / total, 1.0))
 
     def _unit(
@@ -96,7 +98,6 @@ class Suite:
             return
         where, rank = index.to(x.device), unit[2]
         inputs, labels = x[where], y[where]
-        target = self.engine.target(inputs, rank) if rank else None
         if keys is not None:
             found = self.engine.run(attack, rank, inputs, labels, Keyed(self.seed, keys[where], attack, rank, 0))
         else:
@@ -106,7 +107,7 @@ class Suite:
             found = self.engine.run(attack, rank, inputs, labels, Stream(stream, len(index), x.device))
             ledger.stream = stream.get_state()
         found.fooled &= self._wrong(found.x_adv, labels)
-        ledger.enter(unit, index, found, target)
+        ledger.enter(unit, index, found)
 
     @torch.no_grad()
     def _wrong(self, x: Tensor, y: Tensor) -> Tensor:

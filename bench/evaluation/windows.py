@@ -45,7 +45,7 @@ class Windowed(Whole):
         self.extents = {node: (maps[node].shape[1], maps[node].shape[2]) for node in plan.spatial}
         self.images, self.kept = x.clone(), {node: maps[node].repeat(len(x), 1, 1, 1) for node in plan.kept}
         self.stale = torch.ones(len(x), dtype=torch.bool)
-        self.saved = cache(self._saved)
+        self.reached, self.saved = cache(self._reached), cache(self._saved)
         self.index = torch.empty(0)
         self.patches: dict[fx.Node, tuple[Window, Tensor]] = {}
 
@@ -59,10 +59,8 @@ class Windowed(Whole):
         (top, bottom), (left, right) = window
         patch = x_new[:, :, top:bottom, left:right].permute(0, 2, 3, 1)
         self.patches[self.plan.image] = window, torch.cat([patch, patch[:1].expand(more, -1, -1, -1)])
-        for node, layer in self.plan.layers.items():
-            affected = self._affected(node, layer, {n: place for n, (place, _) in self.patches.items()})
-            if affected is not None:
-                self.patches[node] = affected, self._compute(node, layer, affected)
+        for node, affected in self.reached(window).items():
+            self.patches[node] = affected, self._compute(node, self.plan.layers[node], affected)
         whole = {n: self._assemble(n, _all(self.extents[n])).permute(0, 3, 1, 2) for n in self.plan.boundary}
         return self.plan.tail(whole)[:count]
 
@@ -93,14 +91,20 @@ class Windowed(Whole):
 
     def _saved(self, window: Window) -> float:
         """How many multiplications of an image's convolutions a window does not reach."""
-        places, saved = {self.plan.image: window}, 0.0
+        saved, reached = 0.0, self.reached(window)
+        for node, layer in self.plan.layers.items():
+            changed = math.prod(stop - start for start, stop in reached[node]) if node in reached else 0
+            saved += layer.cost * (math.prod(self.extents[node]) - changed)
+        return saved
+
+    def _reached(self, window: Window) -> dict[fx.Node, Window]:
+        """The layers that a window of the image changes, in their order, and where."""
+        places = {self.plan.image: window}
         for node, layer in self.plan.layers.items():
             affected = self._affected(node, layer, places)
             if affected is not None:
                 places[node] = affected
-            changed = math.prod(stop - start for start, stop in affected) if affected else 0
-            saved += layer.cost * (math.prod(self.extents[node]) - changed)
-        return saved
+        return {node: place for node, place in places.items() if node is not self.plan.image}
 
     def _affected(self, node: fx.Node, layer: Layer, places: dict[fx.Node, Window]) -> Window | None:
         """Where the output of a layer changes; None where nothing does."""

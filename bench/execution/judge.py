@@ -117,12 +117,10 @@ def _proved(model: nn.Module, x: Tensor, y: Tensor, left: Tensor, scenario: Scen
     """Which of the examples that no attack broke are proved robust; None where that cannot be or takes too long."""
     if hidden_units(model, x) > PROVABLE:
         return None
-    proved = np.zeros(len(y), dtype=bool)
     try:
-        proved[left.numpy()] = proved_robust(model, x[left], y[left], scenario.threat).cpu().numpy()
+        return proved_robust(model, x, y, scenario.threat, left=left).cpu().numpy()
     except TemperError:
         return None
-    return proved
 
 
 def beside(model: nn.Module, test: Split, scenario: Scenario) -> dict[str, np.ndarray]:

@@ -53,22 +53,17 @@ class Runner:
 
     def missing(self, trials: Sequence[Trial]) -> list[Trial]:
         """Those that have no record here yet."""
-        return [t for t in trials if not (trial_folder(self.leaderboards, t) / "record.json").is_file()]
+        return [trial for trial in trials if not self._is_recorded(trial)]
 
     def outdated(self, trials: Sequence[Trial]) -> list[Trial]:
         """Those that were judged by another protocol than the scenario's, and whose weights are here to judge again."""
         now = self.scenario.protocol_fingerprint()
-        records = [(trial, self._read(trial)) for trial in trials if trial not in self.missing([trial])]
-        return [
-            trial
-            for trial, record in records
-            if record.evaluation and record.evaluation.protocol_fingerprint != now and self._has_weights(trial)
-        ]
+        judged = [(trial, self._read(trial).evaluation) for trial in trials if self._is_recorded(trial)]
+        return [t for t, verdict in judged if verdict and verdict.protocol_fingerprint != now and self._has_weights(t)]
 
     def failures(self, trials: Sequence[Trial]) -> list[str]:
         """The recorded trials that ended without a student, and why."""
-        missing = self.missing(trials)
-        records = [self._read(trial) for trial in trials if trial not in missing]
+        records = [self._read(trial) for trial in trials if self._is_recorded(trial)]
         return [f"{r.trial.method} seed {r.trial.seed_index}: {r.failure}" for r in records if r.status == "failed"]
 
     def run(self, trials: Sequence[Trial]) -> list[str]:
@@ -79,11 +74,14 @@ class Runner:
         by_folder = {work_folder(self.leaderboards, trial): trial for trial in trials}
         folders = []
         for folder, trial in by_folder.items():
-            if not self.missing([trial]):
+            if self._is_recorded(trial):
                 self._unpack(trial, folder)
             self._job(trial).write(folder)
             folders.append((f"{trial.method} seed {trial.seed_index}", folder))
         return Pool(self.jobs).run(folders, lambda folder: self._record(by_folder[folder], folder))
+
+    def _is_recorded(self, trial: Trial) -> bool:
+        return (trial_folder(self.leaderboards, trial) / "record.json").is_file()
 
     def _read(self, trial: Trial) -> RunRecord:
         return read_record(trial_folder(self.leaderboards, trial))

@@ -59,7 +59,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(case, tiny, temper):
         ("widths = [8, 8]", "withs = [8, 8]", "has no option 'withs'"),
         ('source = "tensors"', 'source = "tensor"', "did you mean tensors"),
         ("digits.safetensors", "absent.safetensors", "--data"),
-        ("classes = 10", "classes = 5", "of at least 10 classes"),
+        ("classes = 10", "classes = 5", "data.classes = 5 allows 0 to 4"),
         ("[threat]", "[threat", "is not valid TOML"),
         ("split = {", f"sha256 = {{ train = '{'0' * 64}' }}\nsplit = {{", "the train split is not the one"),
     ],

@@ -16,8 +16,9 @@ import bench
 from bench import load_student
 from bench.data import load
 from bench.evaluation import adaptive as stronger
-from bench.evaluation.adaptive import ANSWERS, Case, adaptive, claimed
+from bench.evaluation.adaptive import ANSWERS, adaptive
 from bench.evaluation.diagnostics import Diagnostic, diagnose
+from bench.evaluation.probe import Case, claimed
 from bench.networks.cnn import cnn
 from bench.networks.weights import load_weights
 from bench.protocol import MISCLASSIFIED, ROBUST

@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
 from pyautoattack.fab_projections import projection_l2, projection_linf
 from pyautoattack.fab_pt import FABAttack_PT
@@ -30,6 +29,8 @@ from bench.networks.mlp import mlp
 from bench.networks.resnet import preactresnet18, resnet18
 from bench.scenario import load_scenario
 from bench.threat import L2, Linf, Threat
+from tests.evaluation import zoo
+from tests.nets import adversarially_trained
 
 CPU = torch.device("cpu")
 
@@ -39,24 +40,6 @@ def digits() -> tuple[Tensor, Tensor]:
     """Training examples: no test may read the test split."""
     split = load(load_scenario("digits-linf").data, ("train",))["train"]
     return split.inputs(), split.y
-
-
-def trained(module: nn.Module, x: Tensor, y: Tensor, steps: int, eps: float = 0.15) -> nn.Module:
-    """Some steps of adversarial training with 3 PGD steps each, written out; frozen."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        optimiser = torch.optim.SGD(module.parameters(), 0.05, 0.9)
-        for _ in range(steps):
-            index = torch.randint(len(x), (64,))
-            point = x[index] + eps * (2 * torch.rand_like(x[index]) - 1)
-            for _ in range(3):
-                point = point.clamp(0, 1).detach().requires_grad_()
-                (gradient,) = torch.autograd.grad(F.cross_entropy(module.eval()(point), y[index]), point)
-                point = (point + eps / 2 * gradient.sign()).clamp(x[index] - eps, x[index] + eps)
-            optimiser.zero_grad()
-            F.cross_entropy(module.train()(point.clamp(0, 1).detach()), y[index]).backward()
-            optimiser.step()
-    return module.eval().requires_grad_(False)
 
 
 def seeded(build, *arguments, **options) -> nn.Module:
@@ -69,11 +52,13 @@ def seeded(build, *arguments, **options) -> nn.Module:
 def nets(digits) -> dict[str, nn.Module]:
     x, y = digits
     return {
-        "cnn": trained(seeded(cnn, (1, 8, 8), 10, widths=[8, 16], strides=[1, 2]), x, y, 150),
-        "mlp": trained(seeded(mlp, (1, 8, 8), 10), x, y, 150),
-        "resnet": trained(seeded(resnet18, (1, 8, 8), 10, width=4), x, y, 120),
-        "preact": trained(seeded(preactresnet18, (1, 8, 8), 10, width=4), x, y, 120),
-        "three": trained(seeded(cnn, (1, 8, 8), 3, widths=[8, 16], strides=[1, 2]), x[y < 3], y[y < 3], 80),
+        "cnn": adversarially_trained(seeded(cnn, (1, 8, 8), 10, widths=[8, 16], strides=[1, 2]), x, y, 150),
+        "mlp": adversarially_trained(seeded(mlp, (1, 8, 8), 10), x, y, 150),
+        "resnet": adversarially_trained(seeded(resnet18, (1, 8, 8), 10, width=4), x, y, 120),
+        "preact": adversarially_trained(seeded(preactresnet18, (1, 8, 8), 10, width=4), x, y, 120),
+        "three": adversarially_trained(
+            seeded(cnn, (1, 8, 8), 3, widths=[8, 16], strides=[1, 2]), x[y < 3], y[y < 3], 80
+        ),
     }
 
 
@@ -237,6 +222,8 @@ def test_what_cannot_be_rewritten_is_left_as_it_is(nets, digits) -> None:
     hooked = seeded(cnn, (1, 8, 8), 10).eval()
     hooked[0].register_forward_hook(lambda module, inputs, output: output * 2)
     assert make_network(hooked, x).fast is hooked
+    hiding = zoo.GradientKilling(net).eval()
+    assert make_network(hiding, x).fast is hiding, "tracing must not undo what hides the gradient"
     strange = nn.Sequential(nn.Flatten(), nn.Softmax(1), nn.Linear(64, 10))
     assert make_network(strange, x).fast is strange
 

@@ -26,6 +26,7 @@ from bench.networks.cnn import cnn
 from bench.protocol import ATTACKS, MISCLASSIFIED, ROBUST
 from bench.scenario import load_scenario
 from bench.threat import L2, Linf, Threat
+from tests.evaluation import zoo
 
 EPS = 0.2  # where the small net below has examples of most outcomes
 CLEAN = Linf(0.0)
@@ -40,25 +41,8 @@ def digits() -> tuple[Tensor, Tensor]:
 
 @pytest.fixture(scope="module")
 def net(digits: tuple[Tensor, Tensor]) -> nn.Module:
-    """A small convolutional net after a hundred steps of adversarial training, written out."""
-    x, y = digits
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        module = cnn((1, 8, 8), 10, widths=[8, 8], strides=[2, 2])
-        optimiser = torch.optim.SGD(module.parameters(), 0.1, 0.9)
-        for _ in range(100):
-            index = torch.randint(len(x), (128,))
-            point = x[index] + 0.15 * (2 * torch.rand(128, 1, 8, 8) - 1)
-            for _ in range(3):
-                point = point.detach().requires_grad_()
-                (gradient,) = torch.autograd.grad(nn.functional.cross_entropy(module.eval()(point), y[index]), point)
-                point = (point + 0.075 * gradient.sign()).clamp(x[index] - 0.15, x[index] + 0.15).clamp(0, 1)
-            loss = nn.functional.cross_entropy(module.train()(point.detach()), y[index])
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-    module.zero_grad()
-    return module.eval()
+    """A small convolutional net after a hundred steps of adversarial training."""
+    return zoo.honest_network(*digits).requires_grad_(True)
 
 
 @pytest.fixture(scope="module")

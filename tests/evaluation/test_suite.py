@@ -119,6 +119,20 @@ def test_other_weights_data_or_protocols_start_anew(judged, tmp_path: Path) -> N
         assert len(list(tmp_path.iterdir())) == folders
 
 
+def test_protocols_do_not_share_their_work(judged, tmp_path: Path) -> None:
+    net, x, y = judged[0], judged[1][:6], judged[2][:6]
+    for protocol in ("screen", "standard", "screen"):
+        found = bench.evaluate(net, x, y, threat=Linf(0.05), folder=tmp_path, protocol=protocol, diagnose=False)
+        expected = bench.evaluate(net, x, y, threat=Linf(0.05), protocol=protocol, diagnose=False)
+        same(found, expected)
+        assert set(found.outcomes.tolist()) <= {0, 255, *range(1, len(found.attacks) + 1)}
+
+
+def test_a_shard_without_examples_is_refused(judged) -> None:
+    with pytest.raises(TemperError, match="shard 3/3 is empty"):
+        bench.evaluate(*judged, threat=THREAT, shard=(3, 3))
+
+
 @pytest.mark.slow
 def test_killed_at_any_time_it_goes_on(judged, whole, tmp_path: Path) -> None:
     net, x, y = judged

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.evaluation.adaptive import Case, Probe
 from bench.evaluation.apgd import apgd, start_on_the_sphere
+from bench.evaluation.probe import Case, Probe
 from bench.evaluation.square import square
 from bench.losses import cross_entropy, dlr
 from bench.networks.cnn import cnn

@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -28,6 +27,7 @@ from bench.networks.resnet import resnet18
 from bench.protocol import ATTACKS
 from bench.scenario import Scenario, load_scenario
 from bench.threat import L2, Threat
+from tests.nets import adversarially_trained
 
 PAIRS = int(os.environ.get("TEMPER_BENCH_PAIRS", "3"))
 CASES = {  # name: scenario, network (None: its student), images, threat (None: its own)
@@ -36,24 +36,6 @@ CASES = {  # name: scenario, network (None: its student), images, threat (None: 
     "fashion-mnist-small student, Linf": ("fashion-mnist-small-linf", None, 64, None),
     "digits ResNet-18 of width 8, Linf": ("digits-linf", lambda: resnet18((1, 8, 8), 10, width=8), 16, None),
 }
-
-
-def trained(module: nn.Module, x: Tensor, y: Tensor, eps: float, steps: int = 150) -> nn.Module:
-    """Some adversarial training, so that attacks find what they find on students."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        optimiser = torch.optim.SGD(module.parameters(), 0.05, 0.9)
-        for _ in range(steps):
-            index = torch.randint(len(x), (64,))
-            point = x[index] + eps * (2 * torch.rand_like(x[index]) - 1)
-            for _ in range(3):
-                point = point.clamp(0, 1).detach().requires_grad_()
-                (gradient,) = torch.autograd.grad(F.cross_entropy(module.eval()(point), y[index]), point)
-                point = (point + eps / 2 * gradient.sign()).clamp(x[index] - eps, x[index] + eps)
-            optimiser.zero_grad()
-            F.cross_entropy(module.train()(point.clamp(0, 1).detach()), y[index]).backward()
-            optimiser.step()
-    return module.eval()
 
 
 def prepared(name: str) -> tuple[nn.Module, Tensor, Tensor, Threat]:
@@ -68,7 +50,7 @@ def prepared(name: str) -> tuple[nn.Module, Tensor, Tensor, Threat]:
         torch.manual_seed(0)
         module = network() if network else build(loaded.student, loaded.data.shape, loaded.data.classes)
     x, y = split.inputs(), split.y
-    module = trained(module, x[:5000], y[:5000], loaded.threat.eps)
+    module = adversarially_trained(module, x[:5000], y[:5000], 150, loaded.threat.eps)
     right = (module(x[:1000]).argmax(1) == y[:1000]).nonzero().squeeze(1)[:images]
     return module, x[right], y[right], threat or loaded.threat
 
