@@ -4,6 +4,7 @@ arXiv:1912.00049, Algorithms 1 to 3), in the variant of the published AutoAttack
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from functools import cache
 
 import torch
@@ -25,13 +26,14 @@ Proposal = tuple[Tensor, Tensor, Window]  # which examples change, to what (B', 
 def square(network: Network, x: Tensor, y: Tensor, threat: Threat, noise: Noise, *, queries: int = 5000) -> Found:
     """Random search from x (B, C, H, W) in [0, 1] with labels y (B,): a change is kept where it lowers the margin.
 
-    An example leaves once it is fooled. For Linf, only what a changed window can reach is computed again, and examples
-    that a query leaves as they were are not asked at all: both change no outcome.
+    An example leaves once it is fooled. For Linf, only what a changed window can reach is computed again. Examples that
+    a query leaves as they were, or that refused the same change already and are the same since, are not asked at all.
+    None of it changes an outcome.
     """
     found = Found.nothing(x)
     search = (_Linf if threat.norm == "Linf" else _L2)(x, threat, noise, queries)
     index, asked = torch.arange(len(x), device=x.device), torch.ones_like(found.forwards)
-    best = search.first()
+    best, since = search.first(), torch.full_like(found.forwards, -1)
     margin = network.margin(network(best), best, y)
     view = watch(network, best) if threat.norm == "Linf" else Whole(network)
     for query in range(queries + 1):
@@ -40,18 +42,19 @@ def square(network: Network, x: Tensor, y: Tensor, threat: Threat, noise: Noise,
             found.record(index, best, margin, leaving, query)
             standing = ~leaving
             index, y, best, margin = index[standing], y[standing], best[standing], margin[standing]
+            since = since[standing]
             search.keep(standing)
             view.keep(standing)
         if query == queries or not len(index):
             break
-        changed, x_new, window = search.propose(query, best)
+        changed, x_new, window = search.propose(query, best, since)
         if not len(changed):
             continue
         asked[index[changed]] += 1
         lower, improved = _compare(network, view.logits(changed, x_new, window), x_new, best, margin, changed, y)
         view.accept(improved)
         where = changed[improved]
-        best[where], margin[where] = x_new[improved], lower[improved]
+        best[where], margin[where], since[where] = x_new[improved], lower[improved], query
     found.forwards = asked
     return found
 
@@ -84,18 +87,21 @@ class _Linf:
         sides = torch.tensor([side(query, height, width) for query in range(self.queries)])
         corners = [((extent - sides) * draws[:, k]).long().tolist() for k, extent in enumerate((height, width))]
         self.windows = [((t, t + s), (h, h + s)) for t, h, s in zip(*corners, sides.tolist(), strict=True)]
-        self.changes = 2.0 * self.eps * torch.sign(2 * draws[:, 2:] - 1)[:, :, None, None].to(self.x)
+        signs = torch.sign(2 * draws[:, 2:] - 1)
+        self.changes = 2.0 * self.eps * signs[:, :, None, None].to(self.x)
+        self.same_before = last_same(zip(self.windows, signs.tolist(), strict=True))
         return (self.x + self.eps * stripes).clamp(0.0, 1.0)
 
-    def propose(self, query: int, best: Tensor) -> Proposal:
+    def propose(self, query: int, best: Tensor, since: Tensor) -> Proposal:
         window = self.windows[query]
-        rows, columns = slice(*window[0]), slice(*window[1])
-        old = best[:, :, rows, columns]
-        new = old + self.changes[query]
-        new = new.clamp_(self.low[:, :, rows, columns], self.high[:, :, rows, columns]).clamp_(0.0, 1.0)
-        changed = (new != old).flatten(1).any(1).nonzero().squeeze(1)
+        here = (slice(None), slice(*window[0]), slice(*window[1]))
+        new_to = (since > self.same_before[query]).nonzero().squeeze(1)
+        old, low, high = (images[(new_to, *here)] for images in (best, self.low, self.high))
+        new = (old + self.changes[query]).clamp_(low, high).clamp_(0.0, 1.0)
+        different = (new != old).flatten(1).any(1)
+        changed = new_to[different]
         x_new = best[changed]
-        x_new[:, :, rows, columns] = new[changed]
+        x_new[(slice(None), *here)] = new[different]
         return changed, x_new, window
 
     def keep(self, standing: Tensor) -> None:
@@ -120,7 +126,7 @@ class _L2:
                 tile += bump[:, :, : tile.shape[2], : tile.shape[3]]  # the published code runs over the edge here
         return self._onto_sphere(delta)
 
-    def propose(self, query: int, best: Tensor) -> Proposal:
+    def propose(self, query: int, best: Tensor, since: Tensor) -> Proposal:
         channels, height, width = best.shape[1:]
         size = max(side(query, height, width), 3)
         size = min(size + (size % 2 == 0), height, width)
@@ -152,6 +158,16 @@ class _L2:
     def _bump(self, size: int) -> Tensor:
         bump = two_bumps(size).to(self.x)
         return bump.t() if float(self.noise.shared(1)) > 0.5 else bump
+
+
+def last_same(proposals: Iterable[tuple[Window, list[float]]]) -> list[int]:
+    """For each query, the last one before it with the same window and signs; -2 if there is none."""
+    last: dict[tuple[Window, tuple[float, ...]], int] = {}
+    same_before = []
+    for query, (window, signs) in enumerate(proposals):
+        same_before.append(last.get((window, tuple(signs)), -2))
+        last[window, tuple(signs)] = query
+    return same_before
 
 
 def side(query: int, height: int, width: int) -> int:

@@ -21,7 +21,7 @@ from bench.evaluation.fab import fab
 from bench.evaluation.network import Network, make_network
 from bench.evaluation.noise import Keyed, Stream, example_keys
 from bench.evaluation.projection import onto_hyperplane
-from bench.evaluation.square import side, square, two_bumps
+from bench.evaluation.square import last_same, side, square, two_bumps
 from bench.evaluation.windows import Whole, Windowed, watch
 from bench.losses import cross_entropy, dlr_targeted
 from bench.networks.cnn import cnn
@@ -297,6 +297,28 @@ def test_the_squares_shrink_as_published() -> None:
     for query in range(0, 5000, 7):
         share = attack.p_selection(query)
         assert side(query, 28, 28) == max(round(math.sqrt(share * 28 * 28)), 1)
+
+
+def test_a_refused_change_is_not_asked_again(nets, digits, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking again each time gives the same points, margins and moments; only more is asked."""
+    x, y = digits[0][:24], digits[1][:24]
+    network = make_network(nets["cnn"], x)
+
+    def search():
+        return square(network, x, y, Linf(0.15), Stream(torch.Generator().manual_seed(3), len(x), CPU), queries=2500)
+
+    once = search()
+    monkeypatch.setattr("bench.evaluation.square.last_same", lambda proposals: [-2 for _ in proposals])
+    always = search()
+    assert 0 < int(once.fooled.sum()) < len(x)
+    for name in ("fooled", "x_adv", "margin", "iteration"):
+        assert torch.equal(getattr(once, name), getattr(always, name)), name
+    assert int(once.forwards[~once.fooled].max()) < 0.5 * int(always.forwards[~once.fooled].min())
+
+
+def test_the_last_query_of_the_same_kind() -> None:
+    a, b = (((0, 1), (0, 1)), [1.0]), (((0, 1), (0, 1)), [-1.0])
+    assert last_same([a, b, a, a, b]) == [-2, -2, 0, 2, 1]
 
 
 # --- random numbers ---------------------------------------------------------------------------------
