@@ -115,7 +115,8 @@ def evaluate(
         first = tuple(attack for attack in attacks if attack in ATTACKS)
         where = folder and folder / judged.fingerprint(first, engine, randomness, seed, batch_size)
         with_engine = make_engine(engine, judged, seed)
-        suite = Suite(judged.model, with_engine, first, randomness, seed, batch_size, where, report)
+        together = judged.x.is_cuda and randomness == "stable"
+        suite = Suite(judged.model, with_engine, first, randomness, seed, batch_size, together, where, report)
         ledgers = suite.run(judged.x, judged.y, judged.outcome, shard)
         frame, adversarial, index = _table(judged, first, ledgers)
         if protocol == "beyond":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -80,6 +81,26 @@ class Keyed:
 
     def keep(self, standing: Tensor) -> None:
         self.keys = self.keys[standing]
+
+
+class Together:
+    """The random numbers of some batches that are one batch now, for attacks in which examples share none."""
+
+    def __init__(self, parts: Sequence[Noise]) -> None:
+        self.parts = parts
+
+    def each(self, *shape: int) -> Tensor:
+        return torch.cat([part.each(*shape) for part in self.parts])
+
+    def normal(self, *shape: int) -> Tensor:
+        return torch.cat([part.normal(*shape) for part in self.parts])
+
+    def shared(self, *shape: int) -> Tensor:
+        raise NotImplementedError("batches that run together share no random number")
+
+    def keep(self, standing: Tensor) -> None:
+        for part, kept in zip(self.parts, standing.chunk(len(self.parts)), strict=True):
+            part.keep(kept)
 
 
 def example_keys(x: Tensor, y: Tensor) -> Tensor:

@@ -6,6 +6,8 @@ called because it forgets which attack broke which example, cannot be watched, a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from pyautoattack import AutoAttack
 from torch import Tensor, nn
@@ -49,6 +51,10 @@ class ReferenceEngine:
             logits = self.model(candidates)
         found.x_adv, found.fooled, found.margin = candidates, logits.argmax(1) != y, -margin(logits, y)
         return found
+
+    def run_together(self, attack: str, x: Tensor, y: Tensor, noises: Sequence[Noise]) -> Found:
+        """The same: it knows no targets."""
+        return self.run(attack, 0, x, y, noises[0])
 
     def perturb(self, attack: str, x: Tensor, y: Tensor) -> Tensor:
         """Adversarial candidates for inputs (B, ...) that the model classifies as y (B,), by one attack."""

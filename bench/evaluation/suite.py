@@ -32,6 +32,9 @@ class Engine(Protocol):
     def run(self, attack: str, rank: int, x: Tensor, y: Tensor, noise: Noise) -> Found:
         """What the attack found."""
 
+    def run_together(self, attack: str, x: Tensor, y: Tensor, noises: Sequence[Noise]) -> Found:
+        """What the attack found with all its targets, run at once."""
+
 
 @dataclass
 class Suite:
@@ -48,6 +51,7 @@ class Suite:
     randomness: Randomness
     seed: int
     batch_size: int
+    together: bool = False  # all targets of an attack in one batch; with `stable` randomness only
     folder: Path | None = None  # where ledgers are kept; None keeps nothing
     report: Callable[[float], None] = field(default=lambda done: None)
 
@@ -79,13 +83,13 @@ class Suite:
         for number, attack in enumerate(self.attacks):
             batches = ledger.members(number).split(self.batch_size)
             for part, batch in enumerate(batches):
-                for rank in self.engine.targets(attack):
+                for rank in list(self.engine.targets(attack))[-1 if self.together else 0 :]:
                     unit = (number, part, rank)
                     if unit > ledger.done:
                         self._unit(attack, unit, batch, x, y, keys, ledger)
                         if path:
                             ledger.save(path)
-                    spent += WORK[attack] / len(batches)
+                    spent += WORK[attack] * (len(self.engine.targets(attack)) if self.together else 1) / len(batches)
                     self.report(done + share * min(spent / total, 1.0))
 
     def _unit(
@@ -99,7 +103,12 @@ class Suite:
         where, rank = index.to(x.device), unit[2]
         inputs, labels = x[where], y[where]
         if keys is not None:
-            found = self.engine.run(attack, rank, inputs, labels, Keyed(self.seed, keys[where], attack, rank, 0))
+            ranks = self.engine.targets(attack) if self.together else (rank,)
+            noises = [Keyed(self.seed, keys[where], attack, each, 0) for each in ranks]
+            if self.together:
+                found = self.engine.run_together(attack, inputs, labels, noises)
+            else:
+                found = self.engine.run(attack, rank, inputs, labels, noises[0])
         else:
             stream = torch.Generator().manual_seed(self.seed)
             if rank > 1 and len(ledger.stream):

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 import bench
 from bench.data import load
 from bench.errors import TemperError
-from bench.evaluation import Evaluation
+from bench.evaluation import Evaluation, suite
 from bench.evaluation.engine import FastEngine
+from bench.evaluation.suite import Suite
 from bench.networks.cnn import cnn
 from bench.scenario import load_scenario
 from bench.threat import L2, Linf, Threat
@@ -63,6 +64,19 @@ def test_batches_and_order_change_nothing(judged, whole, batch_size: int) -> Non
     found = bench.evaluate(net, x[order], y[order], threat=THREAT, batch_size=batch_size)
     assert found.outcomes.tolist() == whole.outcomes[order.numpy()].tolist()
     assert len(set(whole.outcomes.tolist())) >= 3
+
+
+@pytest.mark.parametrize("threat", [THREAT, L2(0.6)])
+def test_all_targets_in_one_batch_change_nothing(judged, threat: Threat, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU: the same first attack, target, iteration and point; margins may be smaller, since more is tried."""
+    apart = bench.evaluate(*judged, threat=threat, diagnose=False)
+    monkeypatch.setattr(suite, "Suite", lambda *given: Suite(*given[:6], True, *given[7:]))
+    together = bench.evaluate(*judged, threat=threat, diagnose=False)
+    assert {1, 2, 3} & set(apart.outcomes.tolist()) and together.outcomes.tolist() == apart.outcomes.tolist()
+    for column in ("target", "iteration"):
+        assert together.to_frame()[column].tolist() == apart.to_frame()[column].tolist(), column
+    assert torch.allclose(together.adversarial, apart.adversarial, atol=1e-4)
+    assert (together.to_frame()["forwards"] >= apart.to_frame()["forwards"]).all()
 
 
 def test_shards_are_parts_of_the_whole(judged, whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
