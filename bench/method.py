@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -18,9 +19,10 @@ from torch import Generator, Tensor, nn
 
 from bench.ascent import Objective
 from bench.errors import ContractError, TemperError
+from bench.networks.features import feature_map
 from bench.registry import Registry
 from bench.scenario import Track
-from bench.threat import Start
+from bench.threat import Start, Threat
 
 
 class Attack(NamedTuple):
@@ -52,20 +54,52 @@ class Batch(SimpleNamespace):
     rng: Generator
 
 
+class Averaging(NamedTuple):
+    """How the student's weights and buffers are averaged, after every step from `start` on (a progress)."""
+
+    decay: float | None = 0.999  # exponential, less at first: (1 + n) / (10 + n) at update n; None: all steps alike
+    start: float = 0.0
+
+
 class Net:
     """A metered network: call it on inputs (B, ...) and get logits (B, C).
 
-    In `loss`, every call of the student moves its batch-norm statistics unless `update_stats=False`.
+    In `loss`, every call of the student moves its batch-norm statistics unless `update_stats=False`. A frozen network
+    never trains.
     """
 
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
+    def __init__(
+        self, module: nn.Module, *, frozen: bool = False, on_double: Callable[[int], None] = lambda examples: None
+    ) -> None:
+        self.module, self.frozen, self.on_double = module, frozen, on_double
 
     def __call__(self, x: Tensor, *, update_stats: bool = True) -> Tensor:
         if update_stats:
             return self.module(x)
         with frozen_statistics(self.module):
             return self.module(x)
+
+    def with_features(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, C), and the features that the last linear layer reads, before pooling: (B, D, H, W)."""
+        with feature_map(self.module) as seen:
+            logits = self(x)
+        return logits, seen[-1]
+
+    def input_gradient(self, loss: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, C) at x, and the gradient (B, ...) of `loss(logits)` (B,) with respect to x.
+
+        The gradient can be differentiated, and its double backward is charged, unless the network is frozen, gradients
+        are off (as in `attack`) or it is detached by `torch.no_grad()` around the call.
+        """
+        differentiable = torch.is_grad_enabled() and not self.frozen
+        point = x.detach().requires_grad_()
+        with torch.enable_grad():
+            logits = self(point * 1)  # FlopCounterMode cannot follow a leaf into a module
+            (gradient,) = torch.autograd.grad(loss(logits).sum(), point, create_graph=differentiable)
+        if not differentiable:
+            return logits.detach(), gradient.detach()
+        self.on_double(len(x))
+        return logits, gradient
 
 
 @dataclass
@@ -78,28 +112,71 @@ class Nets:
     networks: dict[str, Net]
     shape: tuple[int, ...]  # of one input
     classes: int
+    threat: Threat
+    harness: Harness
     device: str = "cpu"
     optimisers: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
     state: dict[str, Tensor] = field(default_factory=dict)
-    on_add: Callable[[str, nn.Module], None] = lambda name, module: None
 
     def add(
-        self, name: str, module: nn.Module, optimiser: Callable[[Any], torch.optim.Optimizer] | None = None
+        self,
+        name: str,
+        module: nn.Module,
+        optimiser: Callable[[Any], torch.optim.Optimizer] | None = None,
+        *,
+        frozen: bool = False,
     ) -> None:
-        """Declare an auxiliary network, in `setup` only; with an optimiser it is trained by the loss of its name."""
+        """Declare an auxiliary network, in `setup` only; with an optimiser it is trained by the loss of its name.
+
+        A frozen one keeps its weights and stays in eval mode, like a teacher.
+        """
         if name in self.networks:
             raise TemperError(f"there is a network {name!r} already")
+        if frozen:
+            module.eval().requires_grad_(False)
         module.to(self.device)
-        self.networks[name] = Net(module)
-        self.on_add(name, module)
+        self.networks[name] = Net(module, frozen=frozen, on_double=partial(self.harness.on_double, name))
+        self.harness.on_add(name, module)
         if optimiser is not None:
             self.optimisers[name] = optimiser(module.parameters())
+
+    def add_student(self, name: str) -> None:
+        """Declare another network of the student's architecture, with weights of its own, trained as the student is:
+        the scenario's optimiser and learning rate, the loss of its name."""
+        self.add(name, self.harness.new_student(), self.harness.optimiser)
+
+    def pretrain(self, name: str, method: str, share: float) -> None:
+        """Declare a self-teacher: a network of the student's architecture that `method` trains first, for this share of
+        the trial's budget. Its best weights (on validation) are kept, frozen. It is charged."""
+        self.add(name, self.harness.new_student(), frozen=True)
+        self.harness.on_pretrain(name, method, share)
+
+    def feature_channels(self, name: str) -> int:
+        """D, the channels of the features of network `name`; see `Net.with_features`."""
+        return self.harness.feature_channels(self.networks[name].module)
+
+    def maximise(self, objective: Objective, x: Tensor, start: Start = "uniform") -> Tensor:
+        """Inner maximisation around x (B, ...) as the harness runs it, for an `attack` that needs another shape."""
+        return self.harness.maximise(objective, x, start)
 
     def __getattr__(self, name: str) -> Net:
         networks = self.__dict__.get("networks", {})
         if name.startswith("__") or name not in networks:
             raise AttributeError(f"this trial has no network {name!r}; it has {', '.join(networks)}")
         return networks[name]
+
+
+@dataclass(frozen=True)
+class Harness:
+    """What `Nets` asks of whoever trains."""
+
+    on_add: Callable[[str, nn.Module], None]
+    on_double: Callable[[str, int], None]
+    on_pretrain: Callable[[str, str, float], None]
+    new_student: Callable[[], nn.Module]
+    optimiser: Callable[[Any], torch.optim.Optimizer]
+    maximise: Callable[[Objective, Tensor, Start], Tensor]
+    feature_channels: Callable[[nn.Module], int]
 
 
 Losses = Tensor | dict[str, Tensor]
@@ -133,9 +210,23 @@ class Method(BaseModel):
     def epoch_end(self, nets: Nets) -> None:
         """Move state at the end of each pass over the training split."""
 
+    def metrics(self, nets: Nets, batch: Batch) -> dict[str, float]:
+        """Numbers for the learning curve, a hundred times a trial, uncharged. `loss` was just called on the batch (by
+        networks after the step), so that its scratch fields are there with their graphs."""
+        return {}
+
+    def averaging(self) -> Averaging | None:
+        """How the student is averaged, if it is: the average is then `nets.average`, and what is delivered."""
+        return None
+
+    def weight_perturbation(self) -> float:
+        """How far the student's weights are moved against it before each gradient, relative to their norm: gamma of
+        adversarial weight perturbation (Wu et al. 2020, arXiv:2004.05884, Eq. 8 to 10). 0 moves nothing."""
+        return 0.0
+
     def deliver(self, nets: Nets) -> nn.Module:
-        """The network that is selected, saved and judged: the student, or an average of it."""
-        return nets.student.module
+        """The network that is selected, saved and judged: the student, or its average."""
+        return nets.networks.get("average", nets.student).module
 
 
 @dataclass(frozen=True)
@@ -147,7 +238,7 @@ class MethodInfo:
     family: str
     reference: str
     deviations: str = ""
-    passes: str = ""  # per example and step, in K (attack steps), r and r_N (teachers' FLOPs over the student's)
+    passes: str = ""  # per example and step, in K (attack steps), r and r_N (teachers' FLOPs over the student's), ...
     controls: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     track: Track = "main"
 

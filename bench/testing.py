@@ -9,7 +9,6 @@ Runs on the digits in seconds, with the shipped teachers.
 from __future__ import annotations
 
 import copy
-import math
 import random
 import tempfile
 from collections.abc import Callable, Mapping
@@ -19,12 +18,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
+from bench.budget import DOUBLE
 from bench.data import load
 from bench.errors import ContractError
 from bench.hashing import rng, tensor_digest
 from bench.method import Attack, Batch, Method, Net, make_method
+from bench.networks import counted_flops
 from bench.scenario import Scenario, load_scenario
 from bench.teachers import load_teachers
 from bench.training import checkpoint
@@ -225,7 +225,7 @@ CHECKS: tuple[Check, ...] = (
 def formula_passes(formula: str, trainer: Trainer) -> float:
     """The value of a registration's `passes`: K attack steps, r and r_N teachers, other networks by their names."""
     prices = trainer.meter.prices
-    symbols = {"teacher": "r", "natural_teacher": "r_N"}
+    symbols = {"teacher": "r", "natural_teacher": "r_N", DOUBLE.format("student"): "double"}
     values = {symbols.get(name, name): price for name, price in prices.items()} | {"K": trainer.scenario.attack.steps}
     try:
         return float(eval(formula, {"__builtins__": {}}, values))  # a registration is code already
@@ -240,23 +240,11 @@ def metered_over_counted(subject: Subject) -> float:
     trainer = subject.trainer()
     _train(trainer, 2)
     for name, net in trainer.nets.networks.items():
-        trainer.nets.networks[name] = _OffLeaf(net.module)
+        trainer.nets.networks[name] = _OffLeaf(net.module, frozen=net.frozen, on_double=net.on_double)
     before = trainer.meter.passes
     with counted_flops() as counter:
         _train(trainer, 1)
     return (trainer.meter.passes - before) * trainer.meter.student_flops / counter.get_total_flops()
-
-
-def counted_flops() -> FlopCounterMode:
-    """FlopCounterMode with a right formula for grouped convolutions: its own forgets `groups` in the gradient of the
-    weights, which overstates the backward of a depthwise convolution about tenfold (torch 2.14)."""
-    return FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution_backward: _convolution_backward})
-
-
-def _convolution_backward(gradient: list[int], x: list[int], weight: list[int], *rest: Any, **_: Any) -> int:
-    """As many FLOPs as forward for each of the two gradients that are asked for."""
-    to_input, to_weight = rest[7][:2]
-    return 2 * math.prod(gradient) * math.prod(weight[1:]) * (int(to_input) + int(to_weight))
 
 
 class _OffLeaf(Net):

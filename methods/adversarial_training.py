@@ -3,7 +3,8 @@
 from torch import Tensor
 
 from bench import Attack, Batch, Method, Nets, register
-from bench.losses import cross_entropy, kl, kl_logits
+from bench.inner import against_labels, against_soft_labels
+from bench.losses import cross_entropy, kl_logits
 
 
 @register(
@@ -31,7 +32,7 @@ class PGDAT(Method):
     """Adversarial training: cross entropy on the worst inputs that PGD finds (Eq. 2.1)."""
 
     def attack(self, nets: Nets, batch: Batch) -> Attack:
-        return Attack(lambda x: cross_entropy(nets.student(x), batch.y))
+        return against_labels(nets, batch)
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
         return cross_entropy(nets.student(batch.x_adv), batch.y)
@@ -52,8 +53,7 @@ class TRADES(Method):
     beta: float = 6.0
 
     def attack(self, nets: Nets, batch: Batch) -> Attack:
-        clean = nets.student(batch.x).softmax(1)
-        return Attack(lambda x: kl(clean, nets.student(x)), start="gaussian")
+        return against_soft_labels(nets, nets.student(batch.x).softmax(1))
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
         clean, adversarial = nets.student(batch.x), nets.student(batch.x_adv)

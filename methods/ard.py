@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from bench import Attack, Batch, Method, Nets, register
+from bench.inner import against_labels
 from bench.losses import cross_entropy, kl_logits
 
 
@@ -25,7 +26,7 @@ class ARD(Method):
     kl_scale: float = 1.0
 
     def attack(self, nets: Nets, batch: Batch) -> Attack:
-        return Attack(lambda x: cross_entropy(nets.student(x), batch.y))
+        return against_labels(nets, batch)
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
         t = self.temperature

@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from bench import Attack, Batch, Method, Nets, register
+from bench.inner import against_soft_labels
 from bench.losses import kl
 
 
@@ -25,7 +26,7 @@ class RSLAD(Method):
     def attack(self, nets: Nets, batch: Batch) -> Attack:
         batch.teacher_logits = nets.teacher(batch.x)
         batch.target = batch.teacher_logits.softmax(1)
-        return Attack(lambda x: kl(batch.target, nets.student(x)), start="gaussian")
+        return against_soft_labels(nets, batch.target)
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
         batch.student_logits = nets.student(batch.x_adv)

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from bench.errors import Busy, TemperError
 from bench.files import write_text
 from bench.records import Model
-from bench.scenario import Ruleset, Scenario
+from bench.scenario import Recipe, Ruleset, Scenario
 
 STAGES = ("train", "evaluate")
 RESULTS = {"train": "training.json", "evaluate": "evaluation.json"}  # a stage is done when its result is there
@@ -29,6 +29,7 @@ class Job(Model):
     seed: int
     passes: float  # per training example
     ruleset: Ruleset = "compute"
+    recipe: Recipe = "plain"
     device: str = "cpu"
     checkpoint_seconds: float = 30
     tensorboard: Path | None = None

@@ -62,6 +62,7 @@ def make_trainer(job: Job) -> Trainer:
         seed=job.seed,
         passes=job.passes,
         ruleset=job.ruleset,
+        recipe=job.recipe,
         device=job.device,
     )
 
@@ -115,6 +116,7 @@ class _Log:
             "learning_rate": learning_rate(trainer.scenario.optimiser, trainer.progress),
             "passes": trainer.meter.passes / len(trainer.train),
             "losses": dict(losses),
+            "metrics": trainer.metrics(),
         }
         self.metrics.append(line)
         if self.board:
@@ -141,7 +143,7 @@ def _finish(trainer: Trainer, folder: Path, metrics: list[dict[str, Any]]) -> No
     best = trainer.selection.best
     assert best is not None, "a trial that ended has offered a candidate"
     save_weights(folder / "best.safetensors", trainer.selection.best_weights)
-    save_weights(folder / "last.safetensors", trainer.method.deliver(trainer.nets).state_dict())
+    save_weights(folder / "last.safetensors", trainer.delivered.state_dict())
     _write_metrics(folder, metrics)
     examples = len(trainer.train)
     meter = trainer.meter.state()

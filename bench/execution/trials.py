@@ -108,6 +108,7 @@ class Runner:
             seed=trial.seed,
             passes=self.scenario.passes(trial.budget),
             ruleset=trial.ruleset,
+            recipe=trial.recipe,
             device=self.device,
             checkpoint_seconds=self.checkpoint_seconds,
             tensorboard=self.tensorboard,

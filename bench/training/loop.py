@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -15,11 +16,14 @@ from bench.budget import Budget, Meter
 from bench.data import Split, augment
 from bench.errors import ContractError, Diverged, TemperError
 from bench.hashing import rng
-from bench.method import Attack, Batch, Losses, Method, Nets
+from bench.method import Attack, Batch, Harness, Losses, Method, Nets, frozen_statistics
 from bench.networks import build, flops
-from bench.scenario import PGD10_EPOCH, Ruleset, Scenario
+from bench.networks.features import feature_channels
+from bench.scenario import PGD10_EPOCH, Recipe, Ruleset, Scenario
+from bench.training.pretraining import Pretraining
 from bench.training.schedule import learning_rate
 from bench.training.selection import Selection, measure
+from bench.training.weights import STRONG, average, moved_weights, student_gradients
 
 ROLES = {"teacher": "robust", "natural_teacher": "natural"}  # what a method calls a teacher, and its name in scenarios
 
@@ -51,6 +55,7 @@ class Trainer:
         seed: int,
         passes: float,
         ruleset: Ruleset = "compute",
+        recipe: Recipe = "plain",
         device: str = "cpu",
     ) -> None:
         self.scenario, self.method, self.seed, self.device = scenario, method, seed, device
@@ -61,13 +66,23 @@ class Trainer:
         if not self.steps_per_epoch:
             raise TemperError(f"batch size {self.batch_size} is more than the {len(self.train)} training examples")
 
+        self._scheduled: list[torch.optim.SGD] = []
+        self._last_batch: Batch | None = None
         self.student = self._seeded("initialisation", lambda: build(scenario.student, *self._task))
         self.meter = Meter(flops(self.student, scenario.data.shape))
         self.budget = Budget(ruleset, passes, len(self.train), self.batch_size, PGD10_EPOCH)
-        self.nets = Nets({}, *self._task, device, on_add=self.meter.watch)
+        self.gamma = method.weight_perturbation() or (STRONG.gamma if recipe == "strong" else 0.0)
+        self.averaging = method.averaging() or (STRONG.averaging if recipe == "strong" else None)
+        self.deliver = Method.deliver if recipe == "strong" else type(method).deliver
+        self.pretraining: list[Pretraining] = []
+        self.nets = Nets({}, *self._task, scenario.threat, self._harness(), device)
         self.nets.add("student", self.student, self._sgd)
+        if self.averaging:
+            self.nets.add("average", copy.deepcopy(self.student), frozen=True)
+            self.nets.state["averaged"] = torch.zeros((), dtype=torch.int64)
         for role in sorted(method.needs):
-            self.nets.add(role, _frozen(copy.deepcopy(teachers[teacher_of(role, method, scenario, teachers)])))
+            module = copy.deepcopy(teachers[teacher_of(role, method, scenario, teachers)])
+            self.nets.add(role, module, frozen=True)
         self._seeded("setup", lambda: method.setup(self.nets))
 
         self.selection = Selection(scenario.selection.thresholds())
@@ -87,6 +102,8 @@ class Trainer:
 
     def run(self, after_step: Callable[[Trainer, Mapping[str, float]], None] = lambda trainer, losses: None) -> None:
         """Train until the budget is spent. `after_step` may log, save, or raise to stop."""
+        for stage in self.pretraining:
+            stage.run(self, after_step)
         while not self.ended:
             started, worked = time.perf_counter(), self._device_clock()
             losses = self.step()
@@ -104,14 +121,45 @@ class Trainer:
         batch = self.batch()
         self._set_learning_rate(batch.progress)
         batch.x_adv = self.perturb(batch)
-        losses = self._update(self.losses(batch))
+        with self._worst_weights(batch):
+            values = self._differentiate(self.losses(batch))
+        for name in values:
+            self.nets.optimisers[name].step()
+        if self.averaging and batch.progress >= self.averaging.start:
+            average(self.nets, self.averaging)
         with torch.no_grad():
-            self.method.after_step(self.nets, batch, losses)
+            self.method.after_step(self.nets, batch, values)
         self.step_index += 1
+        self._last_batch = batch
         if self.step_index % self.steps_per_epoch == 0:
             self.method.epoch_end(self.nets)
         self.dearest_step = max(self.dearest_step, self.meter.passes - before)
-        return losses
+        return values
+
+    def metrics(self) -> dict[str, float]:
+        """What the method tells of the last step, for the learning curve."""
+        if type(self.method).metrics is Method.metrics or self._last_batch is None:
+            return {}
+        batch, statistics = self._last_batch, copy.deepcopy(self.student.state_dict())
+        batch.rng = self._rng("metrics")
+        with self.meter.paused():
+            self.losses(batch)
+            metrics = self.method.metrics(self.nets, batch)
+        self.student.load_state_dict(statistics)
+        return metrics
+
+    def charge(self, name: str, trainer: Trainer) -> None:
+        """Take over what the trainer of a self-teacher spent, before the first step of this one."""
+        for (_, kind), examples in trainer.meter.counts.items():
+            self.meter.counts[f"{name}, pretraining", kind] += examples
+        self.meter.prices[f"{name}, pretraining"] = 1.0
+        self.seconds, self.device_seconds = self.seconds + trainer.seconds, self.device_seconds + trainer.device_seconds
+        self.budget.begin(self.meter.passes, self.budget.steps_before + trainer.step_index)
+
+    @property
+    def delivered(self) -> nn.Module:
+        """The network that is selected, saved and judged."""
+        return self.deliver(self.method, self.nets)
 
     @property
     def name(self) -> str:
@@ -119,11 +167,13 @@ class Trainer:
 
     def state(self) -> dict[str, Any]:
         """All that a resumed trial needs, as a tree of tensors and JSON values."""
-        trained = {name: net.module.state_dict() for name, net in self.nets.networks.items() if name not in ROLES}
+        kept = {name: net.module.state_dict() for name, net in self.nets.networks.items() if name not in ROLES}
         return {
-            "networks": trained,
+            "networks": kept,
             "optimisers": {name: opt.state_dict() for name, opt in self.nets.optimisers.items()},
             "method": self.nets.state,
+            "pretraining": [stage.state() for stage in self.pretraining],
+            "before": [self.budget.spent_before, self.budget.steps_before],
             "meter": self.meter.state(),
             "selection": self.selection.state(),
             "step": self.step_index,
@@ -138,6 +188,9 @@ class Trainer:
         for name, optimiser in state["optimisers"].items():
             self.nets.optimisers[name].load_state_dict(optimiser)
         self.nets.state = dict(state["method"])
+        for stage, kept in zip(self.pretraining, state["pretraining"], strict=True):
+            stage.restore(self, kept)
+        self.budget.spent_before, self.budget.steps_before = state["before"]
         self.meter.restore(state["meter"])
         self.selection.restore(state["selection"])
         self.step_index, self.dearest_step = state["step"], state["dearest_step"]
@@ -160,19 +213,39 @@ class Trainer:
             torch.manual_seed(rng(self.seed, purpose).initial_seed())
             return make()
 
+    def _harness(self) -> Harness:
+        """What the method's `setup` and `attack` may ask of this trainer."""
+        return Harness(
+            on_add=self.meter.watch,
+            on_double=self.meter.double,
+            on_pretrain=lambda *stage: self.pretraining.append(Pretraining(*stage)),
+            new_student=lambda: build(self.scenario.student, *self._task),
+            optimiser=self._sgd,
+            maximise=lambda objective, x, start: self._ascend(x, Attack(objective, start)),
+            feature_channels=self._feature_channels,
+        )
+
+    def _feature_channels(self, module: nn.Module) -> int:
+        with self.meter.paused():
+            return feature_channels(module, self.scenario.data.shape)
+
     def _sgd(self, parameters: Any) -> torch.optim.SGD:
+        """The scenario's optimiser, whose learning rate follows the scenario's schedule."""
         spec = self.scenario.optimiser
-        return torch.optim.SGD(
+        optimiser = torch.optim.SGD(
             parameters,
             lr=spec.learning_rate,
             momentum=spec.momentum,
             nesterov=spec.nesterov,
             weight_decay=spec.weight_decay,
         )
+        self._scheduled.append(optimiser)
+        return optimiser
 
     def _set_learning_rate(self, progress: float) -> None:
-        for group in self.nets.optimisers["student"].param_groups:
-            group["lr"] = learning_rate(self.scenario.optimiser, progress)
+        for optimiser in self._scheduled:
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(self.scenario.optimiser, progress)
 
     def batch(self) -> Batch:
         """The next training batch: augmented, in the trial's own order."""
@@ -181,6 +254,8 @@ class Trainer:
         index = order[position * self.batch_size : (position + 1) * self.batch_size]
         x = augment(self.train.inputs(index), self.scenario.augmentation, self._rng("augmentation"))
         y = self.train.y[index]
+        if self.method.info.track == "data-free":  # nothing of the data but its shape
+            x, y = torch.zeros_like(x), torch.zeros_like(y)
         return Batch(x=x, y=y, x_adv=x, index=index, progress=self.progress, rng=self._rng("method"))
 
     def _rng(self, purpose: str) -> torch.Generator:
@@ -199,10 +274,14 @@ class Trainer:
             return self.scenario.threat.project(batch.x, attack.detach())
         if not isinstance(attack, Attack):
             raise self._breach(f"attack returned {type(attack).__name__}, not Attack, a tensor or None")
+        return self._ascend(batch.x, attack)
+
+    def _ascend(self, x: Tensor, attack: Attack) -> Tensor:
+        """Run an inner maximisation around x (B, ...)."""
         try:
             return ascend(
                 attack.objective,
-                batch.x,
+                x,
                 self.scenario.threat.with_eps(attack.eps),
                 steps=self.scenario.attack.steps if attack.steps is None else attack.steps,
                 step_size=self.scenario.attack.step_size if attack.step_size is None else attack.step_size,
@@ -231,8 +310,18 @@ class Trainer:
             raise self._breach(f"loss {name!r} depends on no weights")
         return loss.mean()
 
-    def _update(self, losses: Mapping[str, Tensor]) -> dict[str, float]:
-        """Differentiate each loss with respect to its own network, then step the optimisers in the same order."""
+    def _worst_weights(self, batch: Batch) -> AbstractContextManager[None]:
+        """Inside, the student's weights are moved against it, if the method or the recipe says so."""
+        if not self.gamma:
+            return nullcontext()
+        stream = batch.rng.get_state()
+        with frozen_statistics(self.student), self.meter.differentiating("student"):
+            gradients = student_gradients(self.student, self.losses(batch)["student"])
+        batch.rng.set_state(stream)
+        return moved_weights(self.student, gradients, self.gamma)
+
+    def _differentiate(self, losses: Mapping[str, Tensor]) -> dict[str, float]:
+        """Differentiate each loss with respect to its own network; returns their values."""
         values = {name: loss.item() for name, loss in losses.items()}
         for name, value in values.items():
             if value != value or value in (float("inf"), float("-inf")):
@@ -244,25 +333,18 @@ class Trainer:
                 loss.backward(inputs=parameters, retain_graph=position < len(losses) - 1)
             if all(parameter.grad is None for parameter in parameters):
                 raise self._breach(f"loss {name!r} does not depend on the weights of {name!r}")
-        for name in losses:
-            self.nets.optimisers[name].step()
         return values
 
     def _set_modes(self, *, training: bool) -> None:
-        """Students and auxiliaries train in `loss` and rest in `attack`; teachers never train."""
-        for name, net in self.nets.networks.items():
-            net.module.train(training and name not in ROLES)
+        """Students and auxiliaries train in `loss` and rest in `attack`; what is frozen never trains."""
+        for net in self.nets.networks.values():
+            net.module.train(training and not net.frozen)
 
     def _select(self) -> None:
-        delivered = self.method.deliver(self.nets)
+        delivered = self.delivered
         with self.meter.paused():
             candidate = measure(delivered, self.validation, self.scenario, self.step_index, self.progress)
         self.selection.offer(candidate, delivered)
 
     def _breach(self, what: str) -> ContractError:
         return ContractError(f"method {self.name!r} breaks the contract: {what}")
-
-
-def _frozen(module: nn.Module) -> nn.Module:
-    """The module in eval mode, its weights without gradient."""
-    return module.eval().requires_grad_(False)
