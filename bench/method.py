@@ -55,7 +55,8 @@ class Batch(SimpleNamespace):
 
 
 class Averaging(NamedTuple):
-    """How the student's weights and buffers are averaged, after every step from `start` on (a progress)."""
+    """How the student's weights and buffers are averaged, after every step from `start` on (a progress); until then
+    the average is the student."""
 
     decay: float | None = 0.999  # exponential, less at first: (1 + n) / (10 + n) at update n; None: all steps alike
     start: float = 0.0
@@ -243,7 +244,8 @@ class MethodInfo:
     track: Track = "main"
 
 
-METHODS: Registry[type[Method]] = Registry("method", group="temper.methods")
+FILES = "TEMPER_METHODS"  # names files of methods, for this process and those that it starts
+METHODS: Registry[type[Method]] = Registry("method", group="temper.methods", files=FILES)
 
 M = TypeVar("M", bound=Method)
 
@@ -281,9 +283,10 @@ def make_method(name: str, fields: Mapping[str, Any] | None = None) -> Method:
 
 
 @contextmanager
-def frozen_statistics(module: nn.Module) -> Iterator[None]:
+def frozen_statistics(*modules: nn.Module) -> Iterator[None]:
     """Inside, batch norm normalises as its mode says but moves no running statistics."""
-    layers = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    inside = [layer for module in modules for layer in module.modules()]
+    layers = [m for m in inside if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     for layer in layers:
         layer.track_running_stats = False
     try:

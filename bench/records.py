@@ -40,6 +40,7 @@ class Trial(Model):
     method: str
     version: str
     hyperparameters: dict[str, Any]
+    optimiser: dict[str, float] = {}  # tuned, instead of the scenario's
     recipe: Recipe = "plain"
     ruleset: Ruleset = "compute"
     budget: Tier = "s"
@@ -50,12 +51,17 @@ class Trial(Model):
     @property
     def id(self) -> str:
         """The first 16 hex digits of the SHA-256 of all that decides the trial; the scenario's name does not."""
-        return digest(self.model_dump(mode="json", exclude={"scenario", "seed_index"}))[:16]
+        return self._digest({"scenario", "seed_index"})
 
     @property
     def row(self) -> str:
         """The trial less its seed: what trials of one row share."""
-        return digest(self.model_dump(mode="json", exclude={"scenario", "seed_index", "seed"}))[:16]
+        return self._digest({"scenario", "seed_index", "seed"})
+
+    def _digest(self, left_out: set[str]) -> str:
+        return digest(self.model_dump(mode="json", exclude=left_out if self.optimiser else left_out | {"optimiser"}))[
+            :16
+        ]
 
 
 class Surroundings(Model):
@@ -207,9 +213,11 @@ def make_trial(
     ruleset: Ruleset = "compute",
     budget: Tier = "s",
     recipe: Recipe = "plain",
+    optimiser: dict[str, float] | None = None,
 ) -> Trial:
     """The trial of a method (an instance, with its hyper-parameters) on a scenario."""
     return Trial(
+        optimiser=optimiser or {},
         scenario=scenario.name,
         train_fingerprint=scenario.train_fingerprint(),
         method=method.info.name,

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import import_module
 from importlib.metadata import entry_points
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 from bench.errors import TemperError, unknown
@@ -15,12 +20,14 @@ T = TypeVar("T")
 class Registry(Generic[T]):
     """Maps names to things of one kind. Plug-ins of the entry-point `group` are loaded at the first look-up.
 
-    A thing may be given as "module:attribute"; it is then imported when it is first asked for.
+    A thing may be given as "module:attribute"; it is then imported when it is first asked for. The environment variable
+    `files` names further Python files, separated as in PATH, that register things when they are run.
     """
 
-    def __init__(self, kind: str, group: str | None = None) -> None:
+    def __init__(self, kind: str, group: str | None = None, files: str = "") -> None:
         self.kind = kind
         self.group = group
+        self.files = files
         self.broken: dict[str, str] = {}
         self._things: dict[str, T | str] = {}
         self._loaded = group is None
@@ -67,11 +74,23 @@ class Registry(Generic[T]):
         if self._loaded:
             return
         self._loaded = True
-        for point in entry_points(group=self.group or ""):
+        plug_ins = [(point.name, point.load) for point in entry_points(group=self.group or "")]
+        files = [Path(name) for name in os.environ.get(self.files, "").split(os.pathsep) if name]
+        for name, load in plug_ins + [(str(file), partial(run_file, file)) for file in files]:
             try:
-                point.load()
+                load()
             except Exception as error:
-                self.broken[point.name] = f"{type(error).__name__}: {error}"
+                self.broken[name] = f"{type(error).__name__}: {error}"
+
+
+def run_file(file: Path) -> None:
+    """Import a Python file that is in no package."""
+    name = f"temper_file_{file.stem}"
+    spec = spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise TemperError(f"{file} is no Python file")
+    module = sys.modules[name] = module_from_spec(spec)
+    spec.loader.exec_module(module)
 
 
 def _same(old: object, new: object) -> bool:

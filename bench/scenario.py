@@ -15,7 +15,7 @@ from bench.threat import Radius, Threat
 
 Ruleset = Literal["compute", "epochs"]
 Tier = Literal["s", "m", "l"]
-Recipe = Literal["plain"]
+Recipe = Literal["plain", "strong"]
 Track = Literal["main", "data-free", "extra-data"]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
@@ -196,6 +196,10 @@ class Scenario(Spec):
     def passes(self, tier: Tier) -> float:
         """The budget of a tier in passes per training example."""
         return PGD10_EPOCH * float(getattr(self.budget, tier))
+
+    def with_optimiser(self, changes: dict[str, float]) -> Scenario:
+        """This scenario with other numbers in its optimiser: for tuned trials, whose seeds are still this one's."""
+        return self.model_copy(update={"optimiser": self.optimiser.model_copy(update=changes)})
 
     def with_data(self, path: Path | None) -> Scenario:
         """This scenario with its data at `path`."""

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from bench.budget import DOUBLE
 from bench.data import load
-from bench.errors import ContractError
+from bench.errors import ContractError, Diverged
 from bench.hashing import rng, tensor_digest
 from bench.method import Attack, Batch, Method, Net, make_method
 from bench.networks import counted_flops
@@ -31,6 +31,7 @@ from bench.training import checkpoint
 from bench.training.loop import ROLES, Trainer
 
 STEPS = 4  # of a short training, on each side of an interruption
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # of batch norm
 Check = Callable[["Subject"], None]
 
 
@@ -62,6 +63,8 @@ def check_method(name: str, fields: Mapping[str, Any] | None = None, scenario: s
     try:
         for check in CHECKS:
             check(subject)
+    except Diverged as error:
+        subject.require(False, str(error))
     finally:
         torch.set_num_threads(threads)
     return [check.__name__ for check in CHECKS]
@@ -111,15 +114,17 @@ def resumes_exactly(subject: Subject) -> None:
 
 
 def leaves_no_state(subject: Subject) -> None:
-    """`attack` and `loss` may be called twice: same losses, and nothing moved but the student's batch statistics."""
+    """`attack` and `loss` may be called twice: same losses, and nothing moved but batch statistics of what trains."""
     trainer = subject.trainer()
     _train(trainer, STEPS)
     before = _weights(trainer, statistics=False)
-    statistics = copy.deepcopy(trainer.student.state_dict())
+    trained = [net.module for net in trainer.nets.networks.values() if not net.frozen]
+    kept = copy.deepcopy([module.state_dict() for module in trained])
     batch = trainer.batch()
     results = []
     for _ in range(2):
-        trainer.student.load_state_dict(statistics)
+        for module, weights in zip(trained, kept, strict=True):
+            module.load_state_dict(weights)
         batch.rng = rng(trainer.seed, "method", trainer.step_index)
         batch.x_adv = trainer.perturb(batch)
         results.append({name: loss.item() for name, loss in trainer.losses(batch).items()})
@@ -147,7 +152,10 @@ def keeps_off_global_randomness(subject: Subject) -> None:
 
 
 def ignores_the_order_of_the_batch(subject: Subject) -> None:
-    """Permuting the batch permutes the losses (float64, relative 1e-9, batch norm in eval mode)."""
+    """Permuting the batch permutes the losses (float64, relative 1e-9, batch norm in eval mode).
+
+    A method that draws random numbers is exempt: they go by the position in the batch.
+    """
     trainer = subject.trainer()
     _train(trainer, 1)
     _cast(trainer, torch.float64)
@@ -155,7 +163,10 @@ def ignores_the_order_of_the_batch(subject: Subject) -> None:
     order = torch.randperm(len(batch.x), generator=rng(0, "permutation"))
     noise = torch.rand(batch.x.shape, generator=rng(0, "noise"), dtype=torch.float64) - 0.5
     moved = subject.scenario.threat.project(batch.x, batch.x + noise)
+    stream = batch.rng.get_state()
     plain = _raw_losses(trainer, batch, moved)
+    if not torch.equal(batch.rng.get_state(), stream):
+        return
     permuted = _raw_losses(trainer, _permuted(batch, order), moved[order])
     for name, loss in plain.items():
         expected = loss[order] if loss.ndim else loss
@@ -260,13 +271,13 @@ def _train(trainer: Trainer, steps: int) -> None:
 
 
 def _weights(trainer: Trainer, *, teachers: bool = False, statistics: bool = True) -> str:
-    """A hash of the teachers, or else of all that is trained and all state; without the student's batch statistics."""
+    """A hash of the teachers, or else of all that is trained and all state; without batch statistics that may move."""
     tensors: dict[str, Tensor] = {} if teachers else {f"state/{k}": v for k, v in trainer.nets.state.items()}
     for name, net in trainer.nets.networks.items():
         if (name in ROLES) is teachers:
             kept = net.module.state_dict()
-            if name == "student" and not statistics:
-                kept = dict(net.module.named_parameters())
+            if not (net.frozen or statistics):
+                kept = {key: value for key, value in kept.items() if not key.endswith(STATISTICS)}
             tensors |= {f"{name}/{key}": value for key, value in kept.items()}
     return tensor_digest(tensors)
 

@@ -1,4 +1,4 @@
-"""Plain knowledge distillation, without any attack: the control for what a robust teacher gives on its own."""
+"""Plain knowledge distillation, without any attack: the control for what a teacher gives on its own."""
 
 from torch import Tensor
 
@@ -16,13 +16,34 @@ from bench.losses import cross_entropy, kl_logits
     passes="3 + r",
 )
 class KD(Method):
-    """Soft labels of the teacher at a temperature, mixed with the hard labels; clean inputs only."""
+    """Soft labels of the robust teacher at a temperature, mixed with the hard labels; clean inputs only."""
 
     needs = {"teacher"}
     temperature: float = 4.0
     soft_weight: float = 0.9
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
-        t, logits = self.temperature, nets.student(batch.x)
-        soft = t**2 * kl_logits(nets.teacher(batch.x), logits, t)
-        return self.soft_weight * soft + (1 - self.soft_weight) * cross_entropy(logits, batch.y)
+        return self.mixture(nets.teacher(batch.x), nets.student(batch.x), batch.y)
+
+    def mixture(self, target_logits: Tensor, logits: Tensor, y: Tensor) -> Tensor:
+        """Of the divergence to the soft labels and the cross entropy to the hard ones, (B,)."""
+        t = self.temperature
+        soft = t**2 * kl_logits(target_logits, logits, t)
+        return self.soft_weight * soft + (1 - self.soft_weight) * cross_entropy(logits, y)
+
+
+@register(
+    "kd-natural",
+    version="hinton2015",
+    family="clean-kd",
+    reference="arXiv:1503.02531",
+    deviations="As for kd; the natural teacher is the one of the paper's setting.",
+    passes="3 + r_N",
+)
+class KDNatural(KD):
+    """KD from the natural teacher."""
+
+    needs = {"natural_teacher"}
+
+    def loss(self, nets: Nets, batch: Batch) -> Tensor:
+        return self.mixture(nets.natural_teacher(batch.x), nets.student(batch.x), batch.y)

@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import sys
 from inspect import getdoc
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from bench.cli.options import AsJson, print_json, print_rows, print_sheet
+from bench.cli.options import AsJson, Files, print_json, print_rows, print_sheet, use_files
+from bench.errors import ContractError, TemperError
 
 
 def methods(
-    name: Annotated[str | None, typer.Argument(help="One method, in full.", show_default=False)] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="One method, in full; or the verb `new` or `check`.", show_default=False)
+    ] = None,
+    subject: Annotated[str | None, typer.Argument(help="After a verb: the method.", show_default=False)] = None,
+    file: Files = None,
     json: AsJson = False,
 ) -> None:
-    """List the registered methods, or show one."""
+    """List the registered methods, or show one.
+
+    `temper methods new my-method` writes my_method.py, which already passes; `temper methods check my-method --file
+    my_method.py` runs the conformance suite on it.
+    """
     from bench.method import METHODS
 
+    use_files(file)
+    if name in ("new", "check"):
+        if subject is None:
+            raise TemperError(f"`temper methods {name}` needs the name of a method")
+        _start(subject) if name == "new" else _check(subject)
+        return
     shown = [METHODS[name]] if name else [METHODS[each] for each in METHODS]
     for plug_in, problem in METHODS.broken.items():
         print(f"temper: the plug-in {plug_in!r} does not load: {problem}", file=sys.stderr)
@@ -28,6 +44,28 @@ def methods(
         print_sheet(rows[0])
     else:
         print_rows(rows, ["name", "version", "family", "needs", "passes", "reference"], "Methods")
+
+
+def _start(name: str) -> None:
+    """Write the file of a new method."""
+    from bench.skeleton import write_skeleton
+
+    file = write_skeleton(name, Path())
+    print(f"wrote {file}. It trains already:")
+    print(f"  temper methods check {name} --file {file}")
+    print(f"  temper run digits-linf --method {name} --file {file} --seeds 1")
+
+
+def _check(name: str) -> None:
+    """Run the conformance suite on a method; exit code 1 where a clause is broken."""
+    from bench.testing import check_method
+
+    try:
+        passed = check_method(name)
+    except ContractError as error:
+        print(error)
+        raise typer.Exit(1) from None
+    print(f"{name}: " + ", ".join(check.replace("_", " ") for check in passed))
 
 
 def scenarios(
@@ -69,7 +107,6 @@ def _describe(method: Any) -> dict[str, Any]:
 
 
 def _scenario_row(name: str) -> dict[str, Any]:
-    from bench.errors import TemperError
     from bench.scenario import load_scenario
 
     scenario = load_scenario(name)

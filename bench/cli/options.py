@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,27 @@ Leaderboards = Annotated[
 Data = Annotated[Path | None, typer.Option(help="Folder or file of the scenario's data.", show_default=False)]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
+
+
+Files = Annotated[
+    list[Path] | None,
+    typer.Option("--file", "-f", help="A Python file of methods of your own; repeatable.", show_default=False),
+]
+
+
+def use_files(files: list[Path] | None) -> None:
+    """Register the methods of these files, here and in the processes that train. TemperError names a broken one."""
+    from bench.method import FILES, METHODS
+    from bench.registry import run_file
+
+    list(METHODS)
+    for file in files or []:
+        try:
+            run_file(file)
+        except Exception as error:
+            raise TemperError(f"{file} does not load: {type(error).__name__}: {error}") from None
+        before = os.environ.get(FILES)
+        os.environ[FILES] = os.pathsep.join([str(file.resolve()), *([before] if before else [])])
 
 
 def print_json(value: Any) -> None:

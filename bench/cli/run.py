@@ -8,7 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.cli.options import AsJson, Data, Device, Leaderboards, console, parse_fields, pick_device, print_json
+from bench.cli.options import (
+    AsJson,
+    Data,
+    Device,
+    Files,
+    Leaderboards,
+    console,
+    parse_fields,
+    pick_device,
+    print_json,
+    use_files,
+)
 from bench.scenario import Recipe, Ruleset, Tier
 
 
@@ -26,6 +37,8 @@ def run(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="A hyper-parameter.", show_default=False)
     ] = None,
+    tuned: Annotated[bool, typer.Option("--tuned", help="With what `temper tune` found; rows are marked.")] = False,
+    file: Files = None,
     jobs: Annotated[int, typer.Option(min=1, help="Trials at a time; each takes one thread.")] = 1,
     data: Data = None,
     device: Device = "auto",
@@ -42,21 +55,24 @@ def run(
     interrupted.
     """
     from bench.execution.trials import Runner
+    from bench.execution.tuning import read_tuned
     from bench.method import METHODS, make_method
     from bench.records import local_leaderboards, make_trial
     from bench.scenario import load_scenario
 
+    use_files(file)
     loaded = load_scenario(scenario).with_data(data)
-    fields = parse_fields(set_ or [])
-    chosen = [make_method(name, fields) for name in dict.fromkeys(method or METHODS)]
-    runner = Runner(
-        loaded, local_leaderboards(leaderboards), pick_device(device), jobs, checkpoint_seconds, tensorboard
-    )
+    fields, where = parse_fields(set_ or []), local_leaderboards(leaderboards)
+    names = list(dict.fromkeys(method or METHODS))
+    found = {name: read_tuned(where, loaded, name) for name in names} if tuned else {}
+    chosen = [make_method(name, (found[name].hyperparameters if tuned else {}) | fields) for name in names]
+    runner = Runner(loaded, where, pick_device(device), jobs, checkpoint_seconds, tensorboard)
     runner.check(chosen)
+    optimisers = [found[name].optimiser if tuned else None for name in names]
     trials = [
-        make_trial(loaded, each, seed, ruleset=ruleset, budget=budget, recipe=recipe)
+        make_trial(loaded, each, seed, ruleset=ruleset, budget=budget, recipe=recipe, optimiser=optimiser)
         for seed in range(seeds or loaded.seeds)
-        for each in chosen
+        for each, optimiser in zip(chosen, optimisers, strict=True)
     ]
     missing, outdated = runner.missing(trials), runner.outdated(trials)
     if len(missing) < len(trials):

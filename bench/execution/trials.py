@@ -102,7 +102,7 @@ class Runner:
 
     def _job(self, trial: Trial) -> Job:
         return Job(
-            scenario=self.scenario,
+            scenario=self.scenario.with_optimiser(trial.optimiser),
             method=trial.method,
             hyperparameters=trial.hyperparameters,
             seed=trial.seed,
@@ -128,6 +128,7 @@ class Runner:
                 trial=trial,
                 family=info.family,
                 reference=info.reference,
+                tuned=bool(trial.optimiser),
                 status="failed" if failed else "complete",
                 failure=(work / FAILURE).read_text().strip() if failed else "",
                 training=None if failed else TrainingRecord.model_validate_json((work / RESULTS["train"]).read_text()),

@@ -76,9 +76,10 @@ class Trainer:
         self.deliver = Method.deliver if recipe == "strong" else type(method).deliver
         self.pretraining: list[Pretraining] = []
         self.nets = Nets({}, *self._task, scenario.threat, self._harness(), device)
+        twin = copy.deepcopy(self.student)  # before the meter hangs on it, which would count the twin's calls as well
         self.nets.add("student", self.student, self._sgd)
         if self.averaging:
-            self.nets.add("average", copy.deepcopy(self.student), frozen=True)
+            self.nets.add("average", twin, frozen=True)
             self.nets.state["averaged"] = torch.zeros((), dtype=torch.int64)
         for role in sorted(method.needs):
             module = copy.deepcopy(teachers[teacher_of(role, method, scenario, teachers)])
@@ -125,8 +126,8 @@ class Trainer:
             values = self._differentiate(self.losses(batch))
         for name in values:
             self.nets.optimisers[name].step()
-        if self.averaging and batch.progress >= self.averaging.start:
-            average(self.nets, self.averaging)
+        if self.averaging:
+            average(self.nets, self.averaging, batch.progress)
         with torch.no_grad():
             self.method.after_step(self.nets, batch, values)
         self.step_index += 1
@@ -140,13 +141,11 @@ class Trainer:
         """What the method tells of the last step, for the learning curve."""
         if type(self.method).metrics is Method.metrics or self._last_batch is None:
             return {}
-        batch, statistics = self._last_batch, copy.deepcopy(self.student.state_dict())
+        batch = self._last_batch
         batch.rng = self._rng("metrics")
-        with self.meter.paused():
+        with self.meter.paused(), frozen_statistics(*self._modules()):
             self.losses(batch)
-            metrics = self.method.metrics(self.nets, batch)
-        self.student.load_state_dict(statistics)
-        return metrics
+            return self.method.metrics(self.nets, batch)
 
     def charge(self, name: str, trainer: Trainer) -> None:
         """Take over what the trainer of a self-teacher spent, before the first step of this one."""
@@ -315,8 +314,10 @@ class Trainer:
         if not self.gamma:
             return nullcontext()
         stream = batch.rng.get_state()
-        with frozen_statistics(self.student), self.meter.differentiating("student"):
-            gradients = student_gradients(self.student, self.losses(batch)["student"])
+        with frozen_statistics(*self._modules()):
+            loss = self.losses(batch)["student"]
+        with self.meter.differentiating("student"):
+            gradients = student_gradients(self.student, loss)
         batch.rng.set_state(stream)
         return moved_weights(self.student, gradients, self.gamma)
 
@@ -334,6 +335,9 @@ class Trainer:
             if all(parameter.grad is None for parameter in parameters):
                 raise self._breach(f"loss {name!r} does not depend on the weights of {name!r}")
         return values
+
+    def _modules(self) -> list[nn.Module]:
+        return [net.module for net in self.nets.networks.values()]
 
     def _set_modes(self, *, training: bool) -> None:
         """Students and auxiliaries train in `loss` and rest in `attack`; what is frozen never trains."""

@@ -24,8 +24,8 @@ STRONG = Strong()
 
 
 @torch.no_grad()
-def average(nets: Nets, how: Averaging) -> None:
-    """Take the student's weights and buffers into `nets.average`; its first is the student itself."""
+def average(nets: Nets, how: Averaging, progress: float) -> None:
+    """Take the student's weights and buffers into `nets.average`, which is the student itself until the start."""
     count = int(nets.state["averaged"])
     keep = count / (count + 1) if how.decay is None else min(how.decay, (1 + count) / (10 + count))
     student = nets.student.module.state_dict()
@@ -34,7 +34,8 @@ def average(nets: Nets, how: Averaging) -> None:
             mean.lerp_(student[name], 1 - keep)
         else:
             mean.copy_(student[name])
-    nets.state["averaged"] = nets.state["averaged"] + 1
+    if progress >= how.start:
+        nets.state["averaged"] = nets.state["averaged"] + 1
 
 
 def student_gradients(student: nn.Module, loss: Tensor) -> list[Tensor | None]:

@@ -170,3 +170,50 @@ def test_help_is_quick_and_names_every_command():
     loaded = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True).stdout
     assert loaded.strip() == "[]"
     assert seconds < 5, "far over the second that an idle machine needs"
+
+
+def test_a_new_method_passes_the_suite_from_its_file(temper, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = temper("methods", "new", "my-idea")
+    assert made.code == 0 and "temper methods check my-idea --file my_idea.py" in made.out
+    assert "class MyIdea(Method)" in (tmp_path / "my_idea.py").read_text()
+    checked = temper("methods", "check", "my-idea", "--file", "my_idea.py")
+    assert checked.code == 0, checked.err
+    assert "stays inside the ball" in checked.out
+    again = temper("methods", "new", "my-idea")
+    assert again.code == 2 and "choose another name" in again.err
+    (tmp_path / "other_idea.py").touch()
+    assert "is there already; it was left as it is" in temper("methods", "new", "other-idea").err
+
+
+def test_a_method_of_ones_own_runs_from_its_file(tiny, temper, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from bench import Method, register\n"
+        "from bench.losses import cross_entropy\n"
+        "@register('mine', version='1', family='test', reference='none')\n"
+        "class Mine(Method):\n"
+        "    def loss(self, nets, batch):\n"
+        "        return cross_entropy(nets.student(batch.x), batch.y)\n"
+    )
+    result = temper("run", tiny, "--method", "mine", "--file", file, "--seeds", 1)
+    assert result.code == 0, result.err
+    assert "mine" in result.out
+
+
+def test_a_method_that_breaks_the_contract_fails_the_check(temper, tmp_path):
+    file = tmp_path / "broken.py"
+    file.write_text(
+        "from bench import Method, register\n"
+        "@register('broken', version='1', family='test', reference='none')\n"
+        "class Broken(Method):\n"
+        "    def loss(self, nets, batch):\n"
+        "        return nets.student(batch.x).square().sum(1) / 0\n"
+    )
+    result = temper("methods", "check", "broken", "--file", file)
+    assert result.code == 1
+    assert "method 'broken'" in result.out and "loss 'student' is not finite" in result.out
+    file.write_text("import nothing_of_this_name\n")
+    result = temper("methods", "check", "broken", "--file", file)
+    assert result.code == 2
+    assert "broken.py does not load: ModuleNotFoundError" in result.err
