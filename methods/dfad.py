@@ -14,9 +14,10 @@ from bench.networks.generators import ImageGenerator
     family="gan-kd",
     reference="Temper; after arXiv:1912.11006",
     deviations="Not a published method: the clean one, with RSLAD's inner maximisation and weights. The distance is L1 "
-    "between logits, as published, a mean over classes. The generator makes a step for each of the student's at a fifth "
-    "of the code's rate, which makes one for five; it is narrow, has group norm, not batch norm, and raises the "
-    "distance at its own outputs, not at the adversarial ones. The student has the scenario's optimiser and batch size.",
+    "between logits, as published, a mean over classes. The generator makes a step for each of the student's, where "
+    "the code makes one for five, and at a fifth of its rate; it is narrow, has group norm, not batch norm, and raises "
+    "the distance at its own outputs, not at the adversarial ones. The student has the scenario's optimiser and batch "
+    "size.",
     passes="2*K + 7 + 3*r + 4*generator",
     track="data-free",
 )

@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.ascent import ascend
 from bench.budget import Budget, Meter
 from bench.data import Split, augment
-from bench.errors import ContractError, Diverged, TemperError
+from bench.errors import ContractError, TemperError
 from bench.hashing import rng
-from bench.method import Attack, Batch, Harness, Losses, Method, Nets, frozen_statistics
+from bench.method import Attack, Batch, Harness, Method, Nets, frozen_statistics
 from bench.networks import build, flops
 from bench.networks.features import feature_channels
 from bench.scenario import PGD10_EPOCH, Recipe, Ruleset, Scenario
+from bench.training.calls import Calls
 from bench.training.pretraining import Pretraining
 from bench.training.schedule import learning_rate
 from bench.training.selection import Selection, measure
@@ -111,7 +111,9 @@ class Trainer:
             self.device_seconds += self._device_clock() - worked
             self.seconds += time.perf_counter() - started
             if self.budget.overspent(self.meter.passes):
-                raise self._breach(f"a step cost more than was left of the budget of {self.budget.total:.0f} passes")
+                raise self.calls.breach(
+                    f"a step cost more than was left of the budget of {self.budget.total:.0f} passes"
+                )
             if self.selection.due(self.progress, self.ended):
                 self._select()
             after_step(self, losses)
@@ -123,7 +125,7 @@ class Trainer:
         self._set_learning_rate(batch.progress)
         batch.x_adv = self.perturb(batch)
         with self._worst_weights(batch):
-            values = self._differentiate(self.losses(batch))
+            values = self.calls.differentiate(self.losses(batch), self.meter, self.step_index)
         for name in values:
             self.nets.optimisers[name].step()
         if self.averaging:
@@ -154,6 +156,11 @@ class Trainer:
         self.meter.prices[f"{name}, pretraining"] = 1.0
         self.seconds, self.device_seconds = self.seconds + trainer.seconds, self.device_seconds + trainer.device_seconds
         self.budget.begin(self.meter.passes, self.budget.steps_before + trainer.step_index)
+
+    @property
+    def calls(self) -> Calls:
+        """The method on its networks."""
+        return Calls(self.method, self.nets, self.scenario)
 
     @property
     def delivered(self) -> nn.Module:
@@ -220,7 +227,7 @@ class Trainer:
             on_pretrain=lambda *stage: self.pretraining.append(Pretraining(*stage)),
             new_student=lambda: build(self.scenario.student, *self._task),
             optimiser=self._sgd,
-            maximise=lambda objective, x, start: self._ascend(x, Attack(objective, start)),
+            maximise=lambda objective, x, start: self.calls.ascend(x, Attack(objective, start), self._rng("attack")),
             feature_channels=self._feature_channels,
         )
 
@@ -262,52 +269,11 @@ class Trainer:
 
     def perturb(self, batch: Batch) -> Tensor:
         """The adversarial inputs that the method's `attack` asks for, inside the ball."""
-        self._set_modes(training=False)
-        with torch.no_grad():
-            attack = self.method.attack(self.nets, batch)
-        if attack is None:
-            return batch.x
-        if isinstance(attack, Tensor):
-            if attack.shape != batch.x.shape:
-                raise self._breach(f"attack returned shape {tuple(attack.shape)} for inputs {tuple(batch.x.shape)}")
-            return self.scenario.threat.project(batch.x, attack.detach())
-        if not isinstance(attack, Attack):
-            raise self._breach(f"attack returned {type(attack).__name__}, not Attack, a tensor or None")
-        return self._ascend(batch.x, attack)
-
-    def _ascend(self, x: Tensor, attack: Attack) -> Tensor:
-        """Run an inner maximisation around x (B, ...)."""
-        try:
-            return ascend(
-                attack.objective,
-                x,
-                self.scenario.threat.with_eps(attack.eps),
-                steps=self.scenario.attack.steps if attack.steps is None else attack.steps,
-                step_size=self.scenario.attack.step_size if attack.step_size is None else attack.step_size,
-                start=attack.start,
-                generator=self._rng("attack"),
-            )
-        except ValueError as error:
-            raise self._breach(f"attack: {error}") from error
+        return self.calls.attack(batch, self._rng("attack"))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The scalar loss of each trained network, all at the same weights."""
-        self._set_modes(training=True)
-        losses: Losses = self.method.loss(self.nets, batch)
-        named = losses if isinstance(losses, dict) else {"student": losses}
-        if "student" not in named:
-            raise self._breach(f"loss has none for the student (it has {', '.join(named) or 'none'})")
-        return {name: self._reduced(name, loss, len(batch.x)) for name, loss in named.items()}
-
-    def _reduced(self, name: str, loss: Tensor, examples: int) -> Tensor:
-        if name not in self.nets.optimisers:
-            raise self._breach(f"loss for {name!r}, which has no optimiser (trained: {list(self.nets.optimisers)})")
-        if not isinstance(loss, Tensor) or loss.shape not in ((), (examples,)):
-            got = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
-            raise self._breach(f"loss {name!r} is {got}; it must be a scalar or have shape ({examples},)")
-        if not loss.requires_grad:
-            raise self._breach(f"loss {name!r} depends on no weights")
-        return loss.mean()
+        return self.calls.losses(batch)
 
     def _worst_weights(self, batch: Batch) -> AbstractContextManager[None]:
         """Inside, the student's weights are moved against it, if the method or the recipe says so."""
@@ -321,34 +287,11 @@ class Trainer:
         batch.rng.set_state(stream)
         return moved_weights(self.student, gradients, self.gamma)
 
-    def _differentiate(self, losses: Mapping[str, Tensor]) -> dict[str, float]:
-        """Differentiate each loss with respect to its own network; returns their values."""
-        values = {name: loss.item() for name, loss in losses.items()}
-        for name, value in values.items():
-            if value != value or value in (float("inf"), float("-inf")):
-                raise Diverged(name, self.step_index)
-        for position, (name, loss) in enumerate(losses.items()):
-            self.nets.optimisers[name].zero_grad()
-            parameters = list(self.nets.networks[name].module.parameters())
-            with self.meter.differentiating(name):
-                loss.backward(inputs=parameters, retain_graph=position < len(losses) - 1)
-            if all(parameter.grad is None for parameter in parameters):
-                raise self._breach(f"loss {name!r} does not depend on the weights of {name!r}")
-        return values
-
     def _modules(self) -> list[nn.Module]:
         return [net.module for net in self.nets.networks.values()]
-
-    def _set_modes(self, *, training: bool) -> None:
-        """Students and auxiliaries train in `loss` and rest in `attack`; what is frozen never trains."""
-        for net in self.nets.networks.values():
-            net.module.train(training and not net.frozen)
 
     def _select(self) -> None:
         delivered = self.delivered
         with self.meter.paused():
             candidate = measure(delivered, self.validation, self.scenario, self.step_index, self.progress)
         self.selection.offer(candidate, delivered)
-
-    def _breach(self, what: str) -> ContractError:
-        return ContractError(f"method {self.name!r} breaks the contract: {what}")
