@@ -19,7 +19,6 @@ from torch import Generator, Tensor, nn
 
 from bench.ascent import Objective
 from bench.errors import ContractError, TemperError
-from bench.networks.features import feature_map
 from bench.registry import Registry
 from bench.scenario import Track
 from bench.threat import Start, Threat
@@ -79,12 +78,6 @@ class Net:
             return self.module(x)
         with frozen_statistics(self.module):
             return self.module(x)
-
-    def with_features(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (B, C), and the features that the last linear layer reads, before pooling: (B, D, H, W)."""
-        with feature_map(self.module) as seen:
-            logits = self(x)
-        return logits, seen[-1]
 
     def input_gradient(self, loss: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (B, C) at x, and the gradient (B, ...) of `loss(logits)` (B,) with respect to x.
@@ -153,7 +146,7 @@ class Nets:
         self.harness.on_pretrain(name, method, share)
 
     def feature_channels(self, name: str) -> int:
-        """D, the channels of the features of network `name`; see `Net.with_features`."""
+        """D, the channels of the features of network `name`; see `bench.networks.features.feature_map`."""
         return self.harness.feature_channels(self.networks[name].module)
 
     def maximise(self, objective: Objective, x: Tensor, start: Start = "uniform") -> Tensor:

@@ -1,6 +1,6 @@
 """The one palette of all charts: Okabe and Ito's eight colours, which readers with any colour vision tell apart.
 
-A family has its own marker as well, so that colour never stands alone.
+A family has its own marker, so that colour never stands alone; of the nine, two pairs of kin share a colour.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ FAMILIES = {
     "adversarial-kd": Look("#D55E00", "square"),
     "gan-kd": Look("#009E73", "diamond"),
     "clean-kd": Look("#CC79A7", "triangle-up"),
+    "multi-teacher": Look("#E69F00", "pentagon"),
+    "self-kd": Look("#56B4E9", "hexagon"),
+    "online-kd": Look("#56B4E9", "triangle-left"),
+    "fairness": Look("#F0E442", "star"),
+    "baseline-kd": Look("#CC79A7", "cross"),
 }
-OTHERS = [
-    Look("#E69F00", "pentagon"),
-    Look("#56B4E9", "hexagon"),
-    Look("#F0E442", "star"),
-    Look(NEUTRAL, "triangle-down"),
-]
+OTHERS = [Look(NEUTRAL, symbol) for symbol in ("triangle-down", "triangle-right", "x", "bowtie")]
 
 
 def looks(families: Iterable[str]) -> dict[str, Look]:

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from bench.errors import TemperError
-from bench.networks import NETWORKS, build, flops, parameters
+from bench.networks import NETWORKS, build, double_backward_flops, flops, parameters
+from bench.networks.features import feature_channels, feature_map
 from bench.scenario import NetworkSpec
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -172,3 +173,30 @@ def test_timm_builds_for_our_shape_without_its_weights() -> None:
         made("timm:resnet18", (3, 32, 32), pretrained=True)
     with pytest.raises(TemperError, match=r"Input height \(32\) doesn't match model \(224\)"):
         made("timm:vit_tiny_patch16_224", (3, 32, 32))
+
+
+@pytest.mark.parametrize(
+    ("network", "channels", "size"), [("cnn", 32, (8, 8)), ("mlp", 8, (1, 1)), ("resnet18", 32, (2, 2))]
+)
+def test_features_are_what_the_last_layers_read(network: str, channels: int, size: tuple[int, int]) -> None:
+    """Seen once a call, also by copies of the network that are priced meanwhile; the logits follow from them."""
+    module = made(network, (1, 16, 16), **SMALL[network]).eval()
+    assert feature_channels(module, (1, 16, 16)) == channels
+    x = torch.rand(3, 1, 16, 16)
+    with feature_map(module) as seen:
+        module.register_forward_hook(lambda *_: flops(module, (1, 16, 16)) and None)
+        logits = module(x)
+    (features,) = seen
+    assert features.shape == (3, channels, *size)
+    (slope,) = torch.autograd.grad(logits.sum(), features)
+    assert slope.norm() > 0
+    assert torch.equal(module(x), logits)
+
+
+def test_a_double_backward_is_counted_in_full() -> None:
+    """Of a linear network Wx the gradient is (softmax - onehot) W: forward and its backward to the input, and for the
+    gradient's own gradient the product with W again and the two that form dW."""
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(16, 10, bias=False))
+    once = 2 * 16 * 10
+    assert flops(linear, (1, 4, 4)) == once
+    assert double_backward_flops(linear, (1, 4, 4)) == 5 * once
