@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -197,8 +198,8 @@ class Scenario(Spec):
         """The budget of a tier in passes per training example."""
         return PGD10_EPOCH * float(getattr(self.budget, tier))
 
-    def with_optimiser(self, changes: dict[str, float]) -> Scenario:
-        """This scenario with other numbers in its optimiser: for tuned trials, whose seeds are still this one's."""
+    def with_optimiser(self, changes: Mapping[str, float]) -> Scenario:
+        """This scenario with other numbers in its optimiser."""
         return self.model_copy(update={"optimiser": self.optimiser.model_copy(update=changes)})
 
     def with_data(self, path: Path | None) -> Scenario:

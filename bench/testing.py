@@ -31,6 +31,7 @@ from bench.training import checkpoint
 from bench.training.loop import ROLES, Trainer
 
 STEPS = 4  # of a short training, on each side of an interruption
+BATCH_SIZE = 32  # of it
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # of batch norm
 Check = Callable[["Subject"], None]
 
@@ -39,7 +40,7 @@ class Subject:
     """A method under test: makes fresh trainers of it on a small piece of a scenario."""
 
     def __init__(self, name: str, fields: Mapping[str, Any], scenario: Scenario) -> None:
-        self.name, self.scenario = name, scenario
+        self.name, self.scenario = name, scenario.with_optimiser({"batch_size": BATCH_SIZE})
         self.method = make_method(name, fields)
         self.splits = load(scenario.data, ("train", "validation"))
 

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from bench.data import load
+from bench.method import FILES, METHODS
 from bench.scenario import load_scenario
 
 torch.set_num_threads(1)
@@ -56,6 +57,14 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test writes into the checkout or the user's cache."""
     monkeypatch.setenv("TEMPER_LEADERBOARDS", str(tmp_path / "leaderboards"))
     monkeypatch.setenv("TEMPER_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def _own_methods(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers, or brings along in a file, is gone after it."""
+    list(METHODS)
+    monkeypatch.setattr(METHODS, "_things", dict(METHODS._things))
+    monkeypatch.setenv(FILES, "")
 
 
 @pytest.fixture(scope="session")

@@ -25,17 +25,18 @@ def test_positive_numbers_of_the_method_and_of_the_optimiser_are_searched() -> N
     assert list(search_space(scenario, "natural")) == ["learning_rate", "weight_decay"]
 
 
+@pytest.mark.slow
 def test_the_first_trial_has_the_defaults_and_the_search_repeats_and_resumes(tiny: Path, tmp_path: Path) -> None:
     scenario = load_scenario(tiny)
-    whole = Tuner(scenario, tmp_path / "whole", trials=6, jobs=2).tune("pgd-at")
+    whole = Tuner(scenario, tmp_path / "whole", trials=5, jobs=2).tune("pgd-at")
     assert whole.robust > whole.default_robust  # found something on data that are hard to learn
-    assert whole.trials == 6
+    assert whole.trials == 5
     assert read_tuned(tmp_path / "whole", scenario, "pgd-at") == whole
 
     class Stopped(Exception):
         pass
 
-    parts = Tuner(scenario, tmp_path / "parts", trials=6)
+    parts = Tuner(scenario, tmp_path / "parts", trials=5)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("bench.execution.tuning._robust", raiser(Stopped()))
         with pytest.raises(Stopped):

@@ -317,14 +317,14 @@ def test_a_control_that_is_not_one_is_refused(refused) -> None:
 
 
 def test_a_control_that_costs_less_is_refused(refused) -> None:
-    """Even where the losses are the same: what is spent decides the schedule."""
+    """Even where the weights are the same: what is spent decides when a trial ends."""
 
     def loss(self: Method, nets: Nets, batch: Batch) -> Tensor:
         with torch.no_grad():
             nets.student(batch.x, update_stats=False)
         return natural(self, nets, batch)
 
-    assert refused({"controls": {"natural": {}}}, loss=loss) == "with {} it is not 'natural' bit for bit"
+    assert refused({"controls": {"natural": {}}}, loss=loss) == "with {} it costs more than 'natural'"
 
 
 def test_leaving_the_ball_is_refused(refused, monkeypatch: pytest.MonkeyPatch) -> None:

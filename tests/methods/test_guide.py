@@ -106,7 +106,8 @@ def test_the_numbers_of_passes_and_steps() -> None:
     trainer.step()
     cost = formula_passes(METHODS["my-method"].info.passes, trainer)
     assert f"(K = {trainer.scenario.attack.steps}, r = {trainer.meter.prices['teacher']:.2f})" in GUIDE
-    steps = {passes: int(trainer.budget.total / (passes * trainer.batch_size)) for passes in (cost, 23)}
+    size = load_scenario("digits-linf").optimiser.batch_size
+    steps = {passes: int(trainer.budget.total / (passes * size)) for passes in (cost, 23)}
     words = " ".join(GUIDE.split())
     assert f"that is {cost:.2f} passes, so that tier s pays for {steps[cost]} steps" in words
     assert f"PGD-AT, at 23, has {steps[23]}." in words
