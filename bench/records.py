@@ -51,17 +51,16 @@ class Trial(Model):
     @property
     def id(self) -> str:
         """The first 16 hex digits of the SHA-256 of all that decides the trial; the scenario's name does not."""
-        return self._digest({"scenario", "seed_index"})
+        return self._digest()
 
     @property
     def row(self) -> str:
         """The trial less its seed: what trials of one row share."""
-        return self._digest({"scenario", "seed_index", "seed"})
+        return self._digest("seed")
 
-    def _digest(self, left_out: set[str]) -> str:
-        return digest(self.model_dump(mode="json", exclude=left_out if self.optimiser else left_out | {"optimiser"}))[
-            :16
-        ]
+    def _digest(self, *left_out: str) -> str:
+        untuned = () if self.optimiser else ("optimiser",)
+        return digest(self.model_dump(mode="json", exclude={"scenario", "seed_index", *left_out, *untuned}))[:16]
 
 
 class Surroundings(Model):

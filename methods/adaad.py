@@ -30,7 +30,8 @@ class AdaAD(Method):
         return against_teacher(nets)
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
-        loss = self.adversarial_weight * kl_logits(nets.teacher(batch.x_adv), nets.student(batch.x_adv))
+        batch.teacher_logits, batch.student_logits = nets.teacher(batch.x_adv), nets.student(batch.x_adv)
+        loss = self.adversarial_weight * kl_logits(batch.teacher_logits, batch.student_logits)
         if self.adversarial_weight < 1:
             clean = kl_logits(nets.teacher(batch.x), nets.student(batch.x))
             loss = loss + (1 - self.adversarial_weight) * clean

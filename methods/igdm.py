@@ -2,9 +2,9 @@
 
 from torch import Tensor
 
-from bench import Attack, Batch, Method, Nets, register
-from bench.inner import against_teacher
+from bench import Batch, Nets, register
 from bench.losses import kl_logits
+from methods.adaad import AdaAD
 from methods.rslad import RSLAD
 
 
@@ -51,23 +51,17 @@ class RSLADIGDM(RSLAD):
     deviations="The weight is alpha times the share of the budget that is spent; the authors' code divides the epoch "
     "by 200 whatever their number. alpha is the grid search's for ResNet-18 on CIFAR-10 with two of three teachers "
     "(10 with the third). The copy of the code in SAAD's repository calls the attack with eps and step size exchanged: "
-    "here they are the scenario's. AdaAD's clean term, of weight 0 by default, is left out; the KL is summed over "
-    "classes.",
+    "here they are the scenario's. kl_scale scales AdaAD's terms alone.",
     passes="2*K + 6 + r*(2*K + 2)",
     controls={"adaad": {"alpha": 0.0}},
 )
-class AdaADIGDM(Method):
+class AdaADIGDM(AdaAD):
     """AdaAD, and the student's logits change from x - d to x + d as the teacher's do, d being the perturbation."""
 
-    needs = {"teacher"}
     alpha: float = 5.0
 
-    def attack(self, nets: Nets, batch: Batch) -> Attack:
-        return against_teacher(nets)
-
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
-        teacher, student = nets.teacher(batch.x_adv), nets.student(batch.x_adv)
-        loss = kl_logits(teacher, student)
+        loss = super().loss(nets, batch)
         if weight := self.alpha * batch.progress:
-            loss = loss + weight * gradient_matching(nets, batch, teacher, student)
+            loss = loss + weight * gradient_matching(nets, batch, batch.teacher_logits, batch.student_logits)
         return loss

@@ -1,12 +1,11 @@
 """Knowledge distillation with generative adversarial networks (Wang et al., NeurIPS 2018)."""
 
-import copy
-
 import torch
 from torch import Tensor
 
 from bench import Batch, Losses, Method, Nets, register
 from bench.losses import cross_entropy
+from bench.networks import copied
 from bench.networks.discriminators import binary_cross_entropy
 
 
@@ -36,8 +35,7 @@ class KDGAN(Method):
     gumbel_temperature: float = 1.0
 
     def setup(self, nets: Nets) -> None:
-        tutor = copy.deepcopy(nets.teacher.module).requires_grad_(True)
-        tutor._forward_hooks.clear()  # the meter's: it would count the tutor as the teacher
+        tutor = copied(nets.teacher.module).requires_grad_(True)
         nets.add("tutor", tutor, lambda parameters: torch.optim.Adam(parameters, lr=5e-4))
         judge = nets.harness.new_student()
         nets.add("discriminator", judge, lambda parameters: torch.optim.Adam(parameters, lr=1e-3))

@@ -14,7 +14,6 @@ import sys
 from pathlib import Path
 
 from bench import leaderboard
-from bench.data import load
 from bench.method import METHODS
 from bench.ranking.render import render
 from bench.records import Trial, read_record, record_folders, shipped_leaderboards
@@ -84,12 +83,13 @@ def _catalogue() -> str:
 
 def _costs() -> dict[str, float]:
     """Passes that one example of a step cost, as the meter counted them in the trials of the board in the README."""
-    steps = load_scenario(SHOWN).optimiser.batch_size / sum(load(load_scenario(SHOWN).data, ("train",))["train"].y >= 0)
+    scenario = load_scenario(SHOWN)
+    step = scenario.optimiser.batch_size / scenario.data.split.train  # of an epoch
     costs = {}
     for folder in record_folders(shipped_leaderboards(), SHOWN):
         record = read_record(folder)
         if record.training and tuple(_key(record.trial)) == tuple(DEFAULTS.values()) and not record.tuned:
-            costs[record.trial.method] = record.training.passes / record.training.steps / float(steps)
+            costs[record.trial.method] = record.training.passes / record.training.steps / step
     return costs
 
 

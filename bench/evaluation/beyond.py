@@ -167,7 +167,7 @@ def _malt(hunt: Hunt, engine: FastEngine) -> None:
 
 def _restart(restarts: int, hunt: Hunt, engine: FastEngine) -> None:
     def run(index: Tensor, noise: Noise) -> Found:
-        return engine.run("apgd-t", rank, hunt.x[index], hunt.y[index], noise)
+        return engine.run("apgd-t", (rank,), hunt.x[index], hunt.y[index], [noise])
 
     for restart in range(restarts):
         for rank in engine.targets("apgd-t"):

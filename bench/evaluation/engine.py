@@ -33,31 +33,25 @@ class FastEngine:
         """The ranks of the targets that an attack goes through, 1 for the runner-up; 0 alone if it has no target."""
         return range(1, min(TARGETS, self.classes - 1) + 1) if attack in ("apgd-t", "fab-t") else range(1)
 
-    def run(self, attack: str, rank: int, x: Tensor, y: Tensor, noise: Noise) -> Found:
-        """One attack, with the target of that rank, on inputs (B, C, H, W) that the model classifies as y (B,)."""
-        if attack == "apgd-ce":
-            return apgd(self.network, x, y, self.threat, cross_entropy, start_on_the_sphere(x, self.threat, noise))
-        if attack == "square":
-            return square(self.network, x, y, self.threat, noise)
-        return self._targeted(attack, self.target(x, rank), x, y, noise)
-
-    def run_together(self, attack: str, x: Tensor, y: Tensor, noises: Sequence[Noise]) -> Found:
-        """All targets of an attack in one batch, with the random numbers of each: for devices that a batch leaves idle.
+    def run(self, attack: str, ranks: Sequence[int], x: Tensor, y: Tensor, noises: Sequence[Noise]) -> Found:
+        """One attack, with the targets of these ranks in one batch and the random numbers of each, on inputs
+        (B, C, H, W) that the model classifies as y (B,).
 
         The same examples fall as when one target follows another, by the first target that breaks them.
         """
-        ranks = self.targets(attack)
-        if len(ranks) == 1:
-            return self.run(attack, ranks[0], x, y, noises[0])
+        if attack == "apgd-ce":
+            start = start_on_the_sphere(x, self.threat, noises[0])
+            return apgd(self.network, x, y, self.threat, cross_entropy, start)
+        if attack == "square":
+            return square(self.network, x, y, self.threat, noises[0])
         target = torch.cat([self.target(x, rank) for rank in ranks])
         inputs, labels = torch.cat([x] * len(ranks)), y.repeat(len(ranks))
-        return self._targeted(attack, target, inputs, labels, Together(noises)).first(len(ranks))
-
-    def _targeted(self, attack: str, target: Tensor, x: Tensor, y: Tensor, noise: Noise) -> Found:
-        fab_t = attack == "fab-t"
-        found = fab(self.network, x, y, target, self.threat) if fab_t else self.towards(target, x, y, noise)
+        if attack == "fab-t":
+            found = fab(self.network, inputs, labels, target, self.threat)
+        else:
+            found = self.towards(target, inputs, labels, Together(noises))
         found.target = target
-        return found
+        return found.first(len(ranks))
 
     def towards(self, target: Tensor, x: Tensor, y: Tensor, noise: Noise) -> Found:
         """AutoAttack's targeted APGD at classes (B,) of the caller's choice."""

@@ -43,7 +43,7 @@ class ReferenceEngine:
         """One unit of work an attack."""
         return range(1)
 
-    def run(self, attack: str, rank: int, x: Tensor, y: Tensor, noise: Noise) -> Found:
+    def run(self, attack: str, ranks: Sequence[int], x: Tensor, y: Tensor, noises: Sequence[Noise]) -> Found:
         """What an attack found on inputs (B, ...) that the model classifies as y (B,). Iterations are not known."""
         found = Found.nothing(x)
         candidates = self.perturb(attack, x, y)
@@ -51,10 +51,6 @@ class ReferenceEngine:
             logits = self.model(candidates)
         found.x_adv, found.fooled, found.margin = candidates, logits.argmax(1) != y, -margin(logits, y)
         return found
-
-    def run_together(self, attack: str, x: Tensor, y: Tensor, noises: Sequence[Noise]) -> Found:
-        """The same: it knows no targets."""
-        return self.run(attack, 0, x, y, noises[0])
 
     def perturb(self, attack: str, x: Tensor, y: Tensor) -> Tensor:
         """Adversarial candidates for inputs (B, ...) that the model classifies as y (B,), by one attack."""

@@ -29,11 +29,8 @@ class Engine(Protocol):
     def targets(self, attack: str) -> range:
         """The ranks of the targets that an attack goes through."""
 
-    def run(self, attack: str, rank: int, x: Tensor, y: Tensor, noise: Noise) -> Found:
-        """What the attack found."""
-
-    def run_together(self, attack: str, x: Tensor, y: Tensor, noises: Sequence[Noise]) -> Found:
-        """What the attack found with all its targets, run at once."""
+    def run(self, attack: str, ranks: Sequence[int], x: Tensor, y: Tensor, noises: Sequence[Noise]) -> Found:
+        """What the attack found with the targets of these ranks, and the random numbers of each."""
 
 
 @dataclass
@@ -83,37 +80,46 @@ class Suite:
         for number, attack in enumerate(self.attacks):
             batches = ledger.members(number).split(self.batch_size)
             for part, batch in enumerate(batches):
-                for rank in list(self.engine.targets(attack))[-1 if self.together else 0 :]:
-                    unit = (number, part, rank)
+                for ranks in self._groups(attack):
+                    unit = (number, part, ranks[-1])
                     if unit > ledger.done:
-                        self._unit(attack, unit, batch, x, y, keys, ledger)
+                        self._unit(attack, ranks, unit, batch, x, y, keys, ledger)
                         if path:
                             ledger.save(path)
-                    spent += WORK[attack] * (len(self.engine.targets(attack)) if self.together else 1) / len(batches)
+                    spent += WORK[attack] * len(ranks) / len(batches)
                     self.report(done + share * min(spent / total, 1.0))
 
+    def _groups(self, attack: str) -> list[range]:
+        """The targets that run in one batch: each by itself, or all."""
+        targets = self.engine.targets(attack)
+        return [targets] if self.together else [range(rank, rank + 1) for rank in targets]
+
     def _unit(
-        self, attack: str, unit: Unit, batch: Tensor, x: Tensor, y: Tensor, keys: Tensor | None, ledger: Ledger
+        self,
+        attack: str,
+        ranks: range,
+        unit: Unit,
+        batch: Tensor,
+        x: Tensor,
+        y: Tensor,
+        keys: Tensor | None,
+        ledger: Ledger,
     ) -> None:
-        """One target of an attack on those of a batch that still stand."""
+        """Some targets of an attack on those of a batch that still stand."""
         index = batch[ledger.outcome[batch] == ROBUST]
         if not len(index):
             ledger.done = unit
             return
-        where, rank = index.to(x.device), unit[2]
+        where = index.to(x.device)
         inputs, labels = x[where], y[where]
         if keys is not None:
-            ranks = self.engine.targets(attack) if self.together else (rank,)
-            noises = [Keyed(self.seed, keys[where], attack, each, 0) for each in ranks]
-            if self.together:
-                found = self.engine.run_together(attack, inputs, labels, noises)
-            else:
-                found = self.engine.run(attack, rank, inputs, labels, noises[0])
+            noises = [Keyed(self.seed, keys[where], attack, rank, 0) for rank in ranks]
+            found = self.engine.run(attack, ranks, inputs, labels, noises)
         else:
             stream = torch.Generator().manual_seed(self.seed)
-            if rank > 1 and len(ledger.stream):
+            if ranks[0] > 1 and len(ledger.stream):
                 stream.set_state(ledger.stream)
-            found = self.engine.run(attack, rank, inputs, labels, Stream(stream, len(index), x.device))
+            found = self.engine.run(attack, ranks, inputs, labels, [Stream(stream, len(index), x.device)])
             ledger.stream = stream.get_state()
         found.fooled &= self._wrong(found.x_adv, labels)
         ledger.enter(unit, index, found)

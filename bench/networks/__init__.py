@@ -25,6 +25,7 @@ __all__ = [
     "NETWORKS",
     "Normalise",
     "build",
+    "copied",
     "counted_flops",
     "double_backward_flops",
     "flops",
@@ -78,14 +79,14 @@ def flops(module: nn.Module, shape: tuple[int, ...]) -> int:
     Attention is counted as the matrix products it stands for, whichever kernel the device would take.
     """
     with _plain_attention(), FlopCounterMode(display=False) as counter:
-        _tried(_without_hooks(module), shape)
+        _tried(copied(module), shape)
     return counter.get_total_flops()
 
 
 def double_backward_flops(module: nn.Module, shape: tuple[int, ...]) -> int:
     """FLOPs, on one example of this shape in eval mode, of a forward, a backward to the input, and the backward of that
     gradient to the weights (Drucker and Le Cun 1992)."""
-    module = _without_hooks(module).eval().requires_grad_(True)
+    module = copied(module).eval().requires_grad_(True)
     point = next(module.parameters()).new_zeros(1, *shape).requires_grad_()
     with _plain_attention(), counted_flops() as counter, torch.enable_grad():
         logits = module(point * 1)
@@ -94,8 +95,8 @@ def double_backward_flops(module: nn.Module, shape: tuple[int, ...]) -> int:
     return counter.get_total_flops()
 
 
-def _without_hooks(module: nn.Module) -> nn.Module:
-    """A copy whose calls nobody hears of."""
+def copied(module: nn.Module) -> nn.Module:
+    """A copy without hooks, whose calls nobody counts."""
     module = copy.deepcopy(module)
     for layer in module.modules():
         layer._forward_hooks.clear()

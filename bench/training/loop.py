@@ -16,7 +16,7 @@ from bench.data import Split, augment
 from bench.errors import ContractError, TemperError
 from bench.hashing import rng
 from bench.method import Attack, Batch, Harness, Method, Nets, frozen_statistics
-from bench.networks import build, flops
+from bench.networks import build, copied, flops
 from bench.networks.features import feature_channels
 from bench.scenario import PGD10_EPOCH, Recipe, Ruleset, Scenario
 from bench.training.calls import Calls
@@ -76,10 +76,9 @@ class Trainer:
         self.deliver = Method.deliver if recipe == "strong" else type(method).deliver
         self.pretraining: list[Pretraining] = []
         self.nets = Nets({}, *self._task, scenario.threat, self._harness(), device)
-        twin = copy.deepcopy(self.student)  # before the meter hangs on it, which would count the twin's calls as well
         self.nets.add("student", self.student, self._sgd)
         if self.averaging:
-            self.nets.add("average", twin, frozen=True)
+            self.nets.add("average", copied(self.student), frozen=True)
             self.nets.state["averaged"] = torch.zeros((), dtype=torch.int64)
         for role in sorted(method.needs):
             module = copy.deepcopy(teachers[teacher_of(role, method, scenario, teachers)])
@@ -196,7 +195,7 @@ class Trainer:
         self.nets.state = dict(state["method"])
         for stage, kept in zip(self.pretraining, state["pretraining"], strict=True):
             stage.restore(self, kept)
-        self.budget.spent_before, self.budget.steps_before = state["before"]
+        self.budget.begin(*state["before"])
         self.meter.restore(state["meter"])
         self.selection.restore(state["selection"])
         self.step_index, self.dearest_step = state["step"], state["dearest_step"]

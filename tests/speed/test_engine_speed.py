@@ -64,7 +64,7 @@ def ours(engine: FastEngine, attack: str, x: Tensor, y: Tensor) -> Tensor:
         left = (~broken).nonzero().squeeze(1)
         if len(left):
             noise = Stream(stream, len(left), x.device)
-            broken[left] |= engine.run(attack, rank, x[left], y[left], noise).fooled
+            broken[left] |= engine.run(attack, (rank,), x[left], y[left], [noise]).fooled
     return broken
 
 
