@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from bench.cli import dashboard, doctor, evaluate, inspect, records, teacher, tune
+from bench.cli import dashboard, doctor, evaluate, inspect, leaderboard, teacher, tune, verify
 from bench.cli import run as running
 from bench.errors import TemperError
 
@@ -27,8 +27,8 @@ app = typer.Typer(
 app.command("run")(running.run)
 app.command("tune")(tune.tune)
 app.command("evaluate")(evaluate.evaluate)
-app.command("leaderboard")(records.leaderboard)
-app.command("verify")(records.verify)
+app.command("leaderboard")(leaderboard.leaderboard)
+app.command("verify")(verify.verify)
 app.command("methods")(inspect.methods)
 app.command("scenarios")(inspect.scenarios)
 app.add_typer(teacher.app, name="teacher")
