@@ -88,8 +88,8 @@ def test_shards_are_parts_of_the_whole(judged, whole, tmp_path: Path, monkeypatc
     same(bench.evaluate(*judged, threat=THREAT, batch_size=3, folder=tmp_path), whole)
 
 
-@pytest.mark.parametrize("randomness", ["stable", "compat"])
-@pytest.mark.parametrize("threat", [Linf(0.08), L2(0.5)], ids=repr)
+@pytest.mark.parametrize("randomness", ["stable", pytest.param("compat", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("threat", [Linf(0.08), pytest.param(L2(0.5), marks=pytest.mark.slow)], ids=repr)
 def test_every_unit_of_work_is_kept(judged, tmp_path: Path, randomness, threat: Threat, monkeypatch) -> None:
     """Stopped after every unit in turn, the same call goes on to the same verdict, and does no unit twice."""
     net, x, y = judged[0], judged[1][:8], judged[2][:8]

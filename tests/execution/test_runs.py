@@ -93,7 +93,7 @@ def uninterrupted(tiny: Path, folder: Path, budget: str) -> dict:
     return read_record(trial_folder(folder, trial)).weights
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_stopped_run_continues_to_the_same_bits(tiny, board, tmp_path, how):
     tiny.write_text(tiny.read_text().replace("m = 4", "m = 40"))
     scenario = load_scenario(tiny)
