@@ -23,6 +23,7 @@ from bench.hashing import digest
 from bench.scenario import Recipe, Ruleset, Scenario, Sha256, Tier, Track
 
 WEIGHTS_LIMIT = 1_000_000  # bytes of a file of weights that is kept beside its record
+MARKS = ("superseded_by", "retracted")  # fields that are set after a record was made, and only by `bench.withdrawal`
 Fraction = float
 
 
@@ -142,11 +143,25 @@ class RunRecord(Model):
     weights: dict[Literal["best", "last"], WeightsRecord] = {}
     evaluation: EvaluationRecord | None = None
     surroundings: Surroundings
+    superseded_by: str = ""  # trial id of the record that replaces this one
+    retracted: str = ""  # why this record counts no longer
+
+    @property
+    def withdrawn(self) -> Literal["", "superseded", "retracted"]:
+        """The status of a record that stays visible and enters no average and no rank; empty for one that counts."""
+        if self.retracted:
+            return "retracted"
+        return "superseded" if self.superseded_by else ""
 
     def save(self, folder: Path) -> None:
-        """Write `record.json` into `folder`, atomically, with sorted keys."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=1)
-        write_text(folder / "record.json", text + "\n")
+        """Write `record.json` into `folder`, atomically, with sorted keys and without empty marks."""
+        empty = {name for name in MARKS if not getattr(self, name)}
+        write_text(folder / "record.json", record_text(self.model_dump(mode="json", exclude=empty)))
+
+
+def record_text(content: dict[str, Any]) -> str:
+    """How the content of a `record.json` is written."""
+    return json.dumps(content, sort_keys=True, indent=1) + "\n"
 
 
 def read_record(path: Path) -> RunRecord:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +18,46 @@ from bench.method import METHODS
 from bench.ranking.collect import read_outcomes
 from bench.records import WEIGHTS_LIMIT, RunRecord, read_record
 from bench.scenario import Scenario, load_scenario, shipped_scenarios
+from bench.withdrawal import mark_problems
 
 ATTESTED = "passes, seconds, memory and learning curves are attested by the machine that trained"
+FILES = ("record.json", "outcomes.parquet", "metrics.jsonl", "best.safetensors", "last.safetensors")
+
+
+@dataclass
+class Findings:
+    """What a check found: `problems`, which fail it, and what is only `told`. A line each."""
+
+    problems: list[str] = dataclass_field(default_factory=list)
+    told: list[str] = dataclass_field(default_factory=list)
+
+    def __iadd__(self, other: Findings) -> Findings:
+        self.problems += other.problems
+        self.told += other.told
+        return self
+
+
+def records_folder(root: Path) -> Path:
+    """The folder of records in a `leaderboards` folder, or `root` itself where it is one or lies in one."""
+    return root / "records" if (root / "records").is_dir() else root
+
+
+def verify_records(root: Path) -> tuple[list[Path], list[str]]:
+    """The folders of all records below `root` (a `leaderboards` folder, a folder of records, or one record), and all
+    that is wrong with them and beside them."""
+    below = records_folder(root)
+    folders = [file.parent for file in sorted(below.rglob("record.json"))]
+    problems = [problem for folder in folders for problem in verify_folder(folder)]
+    strays = sorted(file for file in below.rglob("*") if file.is_file() and file.parent not in set(folders))
+    return folders, problems + [f"{file}: belongs to no record" for file in strays]
 
 
 def verify_folder(folder: Path) -> list[str]:
     """All that is wrong with the record in `folder`; empty when everything that can be recomputed agrees."""
     try:
         record = read_record(folder)
-        problems = [*_identity(record, folder), *_weights(record, folder)]
+        problems = [*_identity(record, folder), *_files(record, folder), *_weights(record, folder)]
+        problems += mark_problems(record, folder)
         if record.status == "complete":
             problems += _results(record, folder)
     except TemperError as error:
@@ -36,15 +70,28 @@ def _identity(record: RunRecord, folder: Path) -> Iterator[str]:
     trial = record.trial
     if trial.id != record.trial_id:
         yield f"trial_id is {record.trial_id}, its trial hashes to {trial.id}"
-    place = (trial.scenario, trial.method, record.trial_id)
-    if tuple(folder.resolve().parts[-3:]) != place:
-        yield f"lies in the wrong place, belongs in records/{'/'.join(place)}"
+    place = ("records", trial.scenario, trial.method, record.trial_id)
+    if tuple(folder.resolve().parts[-4:]) != place:
+        yield f"lies in the wrong place, belongs in {'/'.join(place)}"
     if trial.method not in METHODS:
         yield f"method {trial.method!r} is not registered here"
     scenario = _scenario(record)
     current = scenario is not None and trial.train_fingerprint == scenario.train_fingerprint()
     if scenario and current and trial.seed != scenario.seed(trial.seed_index):
         yield f"seed {trial.seed} is not the scenario's seed number {trial.seed_index}"
+
+
+def _files(record: RunRecord, folder: Path) -> Iterator[str]:
+    """Files that have no business there, and the learning curve."""
+    allowed = FILES if record.status == "complete" else FILES[:1]
+    for stray in sorted(path.name for path in folder.iterdir() if path.name not in allowed):
+        yield f"{stray} does not belong to a {record.status} record"
+    if record.status == "complete":
+        try:
+            for line in (folder / "metrics.jsonl").read_text().splitlines():
+                json.loads(line)
+        except (OSError, ValueError) as error:
+            yield f"metrics.jsonl is missing or damaged: {error}"
 
 
 def _weights(record: RunRecord, folder: Path) -> Iterator[str]:

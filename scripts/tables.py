@@ -9,20 +9,31 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import json
 import re
 import sys
+from collections import defaultdict
+from io import BytesIO
 from pathlib import Path
 
-from bench import leaderboard
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from bench.method import METHODS
-from bench.ranking.render import render
-from bench.records import Trial, read_record, record_folders, shipped_leaderboards
+from bench.ranking.across import across
+from bench.ranking.render import Format, render, to_markdown
+from bench.ranking.rows import FIELDS, Board, read_boards
+from bench.ranking.tables import build_all
+from bench.records import shipped_leaderboards
 from bench.scenario import load_scenario, shipped_scenarios
 
 ROOT = Path(__file__).resolve().parent.parent
 START, END = "<!-- leaderboard: written by scripts/tables.py -->", "<!-- end -->"
 SHOWN = "digits-linf"  # in the README
-DEFAULTS = {"ruleset": "compute", "budget": "s", "recipe": "plain", "track": "main"}
+TABLES = Path("leaderboards/tables")
+RANKED, ACROSS = "ranking", "across"  # tables
+FORMS: dict[Format, str] = {"csv": "csv", "parquet": "parquet", "json": "json", "latex": "tex"}
 CATALOGUE_HEAD = """# Methods
 
 Written by `scripts/tables.py` from the registrations. `temper methods NAME` shows one in full.
@@ -36,34 +47,41 @@ end. The last column is what the meter counted in whole trials on the digits (K 
 |---|---|---|---|---|---|"""
 
 
-def generated() -> dict[Path, str]:
-    """The content of every generated file."""
-    tables = ROOT / "leaderboards" / "tables"
-    files = {ROOT / "docs" / "methods.md": _catalogue()}
-    for scenario in shipped_scenarios():
-        for fields in _boards(scenario):
-            board = leaderboard(scenario, leaderboards=shipped_leaderboards(), **fields)
-            name = "-".join([scenario, *(value for key, value in fields.items() if value != DEFAULTS[key])])
-            for form, ending in (("markdown", "md"), ("csv", "csv")):
-                files[tables / f"{name}.{ending}"] = render(board, form)
-            if name == SHOWN:
-                files[ROOT / "README.md"] = _readme(render(board, "markdown"))
-    return files
+def generated() -> dict[Path, bytes]:
+    """The content of every generated file, by its path below the root of the repository."""
+    boards = [b for name in shipped_scenarios() for b in read_boards(load_scenario(name), shipped_leaderboards())]
+    tables = {_named(board.scenario.name, board): build_all(board) for board in boards}
+    shown = next(board for board in boards if _named(board.scenario.name, board) == SHOWN)
+    settings: defaultdict[str, list[Board]] = defaultdict(list)
+    for board in boards:
+        settings[_named(ACROSS, board)].append(board)
+    files = {Path("docs/methods.md"): _catalogue(shown)}
+    files |= {Path("README.md"): _readme(to_markdown(tables[SHOWN][RANKED]))}
+    files |= {TABLES / f"{name}.md": to_markdown(across(several)) for name, several in settings.items()}
+    written = {path: text.encode() for path, text in files.items()}
+    written |= {TABLES / f"{name}.csv": render(across(several), "csv") for name, several in settings.items()}
+    for name, frames in tables.items():
+        written |= _files(name, frames)
+    return written
 
 
-def _boards(scenario: str) -> list[dict[str, str]]:
-    """The ruleset, budget, recipe and track of every board that has records."""
-    trials = [read_record(folder).trial for folder in record_folders(shipped_leaderboards(), scenario)]
-    return [dict(zip(DEFAULTS, key, strict=True)) for key in sorted({tuple(_key(trial)) for trial in trials})]
+def _named(start: str, board: Board) -> str:
+    """`start` and whatever of the board's setting is not the default."""
+    return "-".join([start, *(value for key, value in board.fields.items() if value != FIELDS[key])])
 
 
-def _key(trial: Trial) -> list[str]:
-    return [getattr(trial, field) for field in DEFAULTS]
+def _files(name: str, tables: dict[str, pd.DataFrame]) -> dict[Path, bytes]:
+    """The files of a board: the ranking in every format, the other tables as CSV, all of them on one page."""
+    page = "\n".join(f"## {frame.attrs['title']}\n\n{to_markdown(frame)}" for frame in tables.values())
+    files = {TABLES / f"{name}.md": f"# {name}\n\n{page}".encode()}
+    files |= {TABLES / f"{name}.{ending}": render(tables[RANKED], form) for form, ending in FORMS.items()}
+    others = {table: frame for table, frame in tables.items() if table != RANKED}
+    return files | {TABLES / f"{name}.{table}.csv": render(frame, "csv") for table, frame in others.items()}
 
 
-def _catalogue() -> str:
+def _catalogue(board: Board) -> str:
     """A table of all methods, and then what each follows where papers and codes differ."""
-    costs = _costs()
+    costs = _costs(board)
     lines = [CATALOGUE_HEAD]
     for name in METHODS:
         info = METHODS[name].info
@@ -81,15 +99,16 @@ def _catalogue() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _costs() -> dict[str, float]:
-    """Passes that one example of a step cost, as the meter counted them in the trials of the board in the README."""
-    scenario = load_scenario(SHOWN)
-    step = scenario.optimiser.batch_size / scenario.data.split.train  # of an epoch
+def _costs(board: Board) -> dict[str, float]:
+    """Passes that one example of a step costs a method with its defaults, as the meter counted them on a board."""
+    step = board.scenario.optimiser.batch_size / board.scenario.data.split.train  # of an epoch
     costs = {}
-    for folder in record_folders(shipped_leaderboards(), SHOWN):
-        record = read_record(folder)
-        if record.training and tuple(_key(record.trial)) == tuple(DEFAULTS.values()) and not record.tuned:
-            costs[record.trial.method] = record.training.passes / record.training.steps / step
+    for row in board.rows:
+        record = row[0].record
+        name, settings = record.trial.method, record.trial.hyperparameters
+        default = name in METHODS and settings == METHODS[name]().model_dump(mode="json") and not record.tuned
+        if record.training and default:
+            costs[name] = record.training.passes / record.training.steps / step
     return costs
 
 
@@ -107,13 +126,42 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
-    stale = {path: text for path, text in generated().items() if not path.exists() or path.read_text() != text}
-    for path, text in stale.items():
+    files = generated()
+    wrong = {path: content for path, content in files.items() if not _same(ROOT / path, content)}
+    stale = {path.relative_to(ROOT) for path in (ROOT / TABLES).glob("*")} - set(files)
+    for path, content in wrong.items():
         if not check:
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(text)
-        print(f"{path.relative_to(ROOT)} {'differs from what the records give' if check else 'written'}")
-    return int(check and bool(stale))
+            (ROOT / path).parent.mkdir(exist_ok=True)
+            (ROOT / path).write_bytes(content)
+        print(f"{path} {'differs from what the records give' if check else 'written'}")
+    for path in sorted(stale):
+        if not check:
+            (ROOT / path).unlink()
+        print(f"{path} {'is there, and no record gives it' if check else 'removed'}")
+    return int(check and bool(wrong or stale))
+
+
+def _same(path: Path, content: bytes) -> bool:
+    """Whether a file has that content, byte for byte. Parquet holds the versions of its writer: where another one wrote
+    the file, its table is compared, types and caption included."""
+    if not path.exists():
+        return False
+    found = path.read_bytes()
+    if found == content or path.suffix != ".parquet":
+        return found == content
+    try:
+        (writer, table, words), (now, expected, caption) = _parquet(found), _parquet(content)
+    except (pa.ArrowException, KeyError):
+        return False
+    return writer != now and table.equals(expected) and words == caption
+
+
+def _parquet(content: bytes) -> tuple[list[str], pa.Table, bytes]:
+    """The versions of pyarrow and pandas that wrote a file, its table, and its title and caption."""
+    table = pq.read_table(BytesIO(content))
+    metadata = table.schema.metadata
+    writer = [pq.read_metadata(BytesIO(content)).created_by, json.loads(metadata[b"pandas"])["pandas_version"]]
+    return writer, table, metadata[b"PANDAS_ATTRS"]
 
 
 if __name__ == "__main__":

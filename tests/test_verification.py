@@ -12,11 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench.errors import TemperError
+from bench.evaluation.summary import outcome_hashes, summarise
 from bench.execution.trials import Runner
 from bench.method import make_method
 from bench.records import make_trial, trial_folder
+from bench.reevaluation import _verdict, reevaluate
 from bench.scenario import load_scenario
-from bench.verification import verify_folder
+from bench.verification import FILES, verify_folder
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -39,6 +42,12 @@ def record(original: Path, tmp_path: Path) -> Path:
     place = tmp_path / "records" / Path(*original.parts[-3:])
     shutil.copytree(original, place)
     return place
+
+
+@pytest.fixture
+def own_scenario(original: Path) -> Path:
+    """The file of the scenario that it was made on."""
+    return original.parents[4] / "tiny.toml"
 
 
 def doctored(folder: Path, change: Change) -> list[str]:
@@ -121,7 +130,7 @@ def test_a_doctored_outcome_is_named(record, change, says):
     assert any(says in problem for problem in problems), problems
 
 
-@pytest.mark.parametrize("name", ["record.json", "outcomes.parquet", "best.safetensors", "last.safetensors"])
+@pytest.mark.parametrize("name", FILES)
 def test_a_lost_or_damaged_file_is_named(record, name):
     file = record / name
     content = file.read_bytes()
@@ -141,3 +150,55 @@ def test_the_command_exits_with_1_and_names_the_file(record, temper):
 
 def test_an_empty_folder_is_no_proof(tmp_path, temper):
     assert temper("verify", tmp_path).code == 1
+
+
+def test_stored_weights_are_judged_again_and_say_the_same(record, own_scenario, temper):
+    result = temper("verify", record, "--reevaluate", 3, "--scenario", own_scenario, "--device", "cpu", "--json")
+    assert result.code == 0, result.err
+    told = json.loads(result.out)["told"]
+    assert told[0] == "judged again: 1 of the 1 records that can be"
+    assert f"{record}: 40 of 40 robust verdicts are equal" in told[1]
+    assert told[1].endswith(", 0 other outcomes")
+
+
+def test_outcomes_that_the_weights_do_not_give_are_named(record, own_scenario):
+    """All hashes and accuracies fit, and still somebody else's outcomes were put there."""
+    frame = pd.read_parquet(record / "outcomes.parquet")
+    standing = frame["prediction"] == frame["label"]
+    forged = frame.assign(outcome=np.where(standing, 255, 0).astype(np.uint8))
+    forged.to_parquet(record / "outcomes.parquet", index=False)
+    assert doctored(record, lambda content: content["evaluation"].update(told(forged))) == []
+    found = reevaluate([record], 1, scenario=load_scenario(own_scenario))
+    (problem,) = found.problems
+    broken = int(standing.sum() - (frame["outcome"] == 255).sum())
+    assert broken > 0
+    assert f"{record}: {40 - broken} of 40 robust verdicts are equal" in problem
+    assert f"the first that differ: {np.flatnonzero(standing & (frame['outcome'] != 255))[0]}" in problem
+
+
+def told(frame: pd.DataFrame) -> dict[str, Any]:
+    """What a record would say of these outcomes."""
+    return summarise(frame) | {"outcomes": outcome_hashes(frame)}
+
+
+def test_a_verdict_in_a_hundred_may_differ():
+    stored = np.full(200, 255, np.uint8)
+    other = stored.copy()
+    other[:2] = 1
+    assert _verdict(Path("r"), stored, other).problems == []
+    other[2] = 1
+    assert "at least 99 % must be; the first that differ: 0, 1, 2" in _verdict(Path("r"), stored, other).problems[0]
+    assert "the test split has 199" in _verdict(Path("r"), stored, other[:199]).problems[0]
+    assert _verdict(Path("r"), np.full(200, 1, np.uint8), np.full(200, 2, np.uint8)).problems == []  # broken both times
+
+
+def test_records_that_cannot_be_judged_here_are_not_passed_over(record, own_scenario, tmp_path):
+    other = tmp_path / "tiny.toml"
+    other.write_text(own_scenario.read_text().replace("eps = 0.3", "eps = 0.2"))
+    (tmp_path / "digits.safetensors").symlink_to(own_scenario.with_name("digits.safetensors"))
+    for scenario in (None, load_scenario(other)):
+        with pytest.raises(TemperError, match="none of 1 records can be judged again"):
+            reevaluate([record], 1, scenario=scenario)
+    (record / "best.safetensors").unlink()
+    with pytest.raises(TemperError, match="none of 1 records"):
+        reevaluate([record], 1, scenario=load_scenario(own_scenario))

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from bench.cli import dashboard, doctor, evaluate, inspect, leaderboard, teacher, tune, verify
+from bench.cli import dashboard, doctor, evaluate, inspect, leaderboard, regress, retract, teacher, tune, verify
 from bench.cli import run as running
 from bench.errors import TemperError
 
@@ -29,6 +29,10 @@ app.command("tune")(tune.tune)
 app.command("evaluate")(evaluate.evaluate)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("verify")(verify.verify)
+app.command("regress")(regress.regress)
+app.command("reproduce")(regress.reproduce)
+app.command("retract")(retract.retract)
+app.command("supersede")(retract.supersede)
 app.command("methods")(inspect.methods)
 app.command("scenarios")(inspect.scenarios)
 app.add_typer(teacher.app, name="teacher")

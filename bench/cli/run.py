@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,7 +20,13 @@ from bench.cli.options import (
     print_json,
     use_files,
 )
+from bench.errors import TemperError
 from bench.scenario import Recipe, Ruleset, Tier
+
+if TYPE_CHECKING:
+    from bench.execution.trials import Runner
+    from bench.ranking.sequential import Look
+    from bench.records import Trial
 
 
 def run(
@@ -37,6 +43,13 @@ def run(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="A hyper-parameter.", show_default=False)
     ] = None,
+    until_decided: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="A B", help="Add seeds to these two until they differ, or --max-seeds.", show_default=False
+        ),
+    ] = None,
+    max_seeds: Annotated[int, typer.Option(min=2, help="The most seeds of each of the two.")] = 10,
     tuned: Annotated[bool, typer.Option("--tuned", help="With what `temper tune` found; rows are marked.")] = False,
     file: Files = None,
     jobs: Annotated[int, typer.Option(min=1, help="Trials at a time; each takes one thread.")] = 1,
@@ -52,8 +65,11 @@ def run(
     """Train methods on a scenario, judge the students by AutoAttack, record the results.
 
     Skips what is recorded, judges stored weights again where the protocol has changed since, and continues what was
-    interrupted.
+    interrupted. With --until-decided, looks at the difference after the scenario's (or --seeds) seeds and after every
+    further one, each time at a level that keeps the error of the whole search at 5%.
     """
+    from bench.execution.search import Search, run_missing
+    from bench.execution.search import until_decided as search
     from bench.execution.trials import Runner
     from bench.execution.tuning import read_tuned
     from bench.method import METHODS, make_method
@@ -63,32 +79,70 @@ def run(
     use_files(file)
     loaded = load_scenario(scenario).with_data(data)
     fields, where = parse_fields(set_ or []), local_leaderboards(leaderboards)
-    names = list(dict.fromkeys(method or METHODS))
-    found = {name: read_tuned(where, loaded, name) for name in names} if tuned else {}
-    chosen = [make_method(name, (found[name].hyperparameters if tuned else {}) | fields) for name in names]
+    names = _names(method, until_decided) or list(METHODS)
+    better = {name: read_tuned(where, loaded, name) for name in names} if tuned else {}
+    chosen = [make_method(name, (better[name].hyperparameters if tuned else {}) | fields) for name in names]
     runner = Runner(loaded, where, pick_device(device), jobs, checkpoint_seconds, tensorboard)
     runner.check(chosen)
-    optimisers = [found[name].optimiser if tuned else None for name in names]
-    trials = [
-        make_trial(loaded, each, seed, ruleset=ruleset, budget=budget, recipe=recipe, optimiser=optimiser)
-        for seed in range(seeds or loaded.seeds)
-        for each, optimiser in zip(chosen, optimisers, strict=True)
-    ]
-    missing, outdated = runner.missing(trials), runner.outdated(trials)
-    if len(missing) < len(trials):
-        print(f"{len(trials) - len(missing)} of {len(trials)} trials are recorded already", file=sys.stderr)
-    if outdated:
-        print(f"{len(outdated)} of them were judged by an earlier protocol: judging again", file=sys.stderr)
-    problems = runner.run(missing + outdated) + runner.failures(trials)
-    if json:
-        print_json({"trials": [trial.id for trial in trials], "problems": problems})
+    optimisers = [better[name].optimiser if tuned else None for name in names]
+
+    def trials(first: int) -> list[Trial]:
+        return [
+            make_trial(loaded, each, seed, ruleset=ruleset, budget=budget, recipe=recipe, optimiser=optimiser)
+            for seed in range(first)
+            for each, optimiser in zip(chosen, optimisers, strict=True)
+        ]
+
+    first = seeds or loaded.seeds
+    if until_decided is not None:
+        found = search(runner, trials, range(first, max(first, max_seeds) + 1))
     else:
-        _summary(runner, trials)
-    if problems:
+        found = Search(trials=trials(first), problems=run_missing(runner, trials(first)))
+    if json:
+        looks = [asdict(each) | {"decided": each.decided} for each in found.looks]
+        print_json({"trials": [trial.id for trial in found.trials], "problems": found.problems, "looks": looks})
+    else:
+        _summary(runner, found.trials)
+        _show_looks(names, found.looks)
+    if found.problems:
         raise typer.Exit(1)
 
 
-def _summary(runner: Any, trials: list[Any]) -> None:
+def _names(method: list[str] | None, pair: tuple[str, str] | None) -> list[str]:
+    """The methods asked for, each once. Raises TemperError where both options name some, or the pair is no pair."""
+    if pair is None:
+        return list(dict.fromkeys(method or []))
+    if method:
+        raise TemperError("--until-decided names its two methods; leave out --method")
+    if pair[0] == pair[1]:
+        raise TemperError(f"--until-decided needs two methods, got {pair[0]} twice")
+    return list(pair)
+
+
+def _show_looks(names: list[str], looks: list[Look]) -> None:
+    """The looks as a table, and what came out."""
+    from rich.table import Table
+
+    if not looks:
+        return
+    table = Table(
+        "seeds of each", "difference", "interval", "p", "level", title=f"{names[0]} minus {names[1]}, in points"
+    )
+    for each in looks:
+        seen = each.difference
+        interval = f"{100 * seen.low:+.1f} to {100 * seen.high:+.1f}"
+        table.add_row(str(each.seeds), f"{100 * seen.mean:+.1f}", interval, f"{seen.p:.2g}", f"{each.level:.2g}")
+    console().print(table)
+    last = looks[-1]
+    winner = names[last.difference.mean < 0]
+    print(
+        f"decided after {last.seeds} seeds: {winner} is more robust (5% over all looks, O'Brien-Fleming spending)"
+        if last.decided
+        else f"not decided after {last.seeds} seeds"
+    )
+
+
+def _summary(runner: Runner, trials: list[Trial]) -> None:
     """One line a recorded trial."""
     from rich.table import Table
 

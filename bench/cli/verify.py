@@ -3,35 +3,90 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import AsJson, Leaderboards, print_json
+from bench.cli.options import AsJson, Data, Device, Leaderboards, pick_device, print_json
+
+if TYPE_CHECKING:
+    from bench.verification import Findings
 
 
 def verify(
     path: Annotated[
         Path | None, typer.Argument(help="A record, a folder of records. Default: all.", show_default=False)
     ] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="Also compare with a release, by its manifest.json.", show_default=False)
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REF",
+            help="Also compare with an earlier commit; `auto`: where this branch left origin/main, or the one before.",
+            show_default=False,
+        ),
+    ] = None,
+    reevaluate: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Also judge the stored weights of N records again.")
+    ] = 0,
+    scenario: Annotated[
+        Path | None, typer.Option(help="For that: the file of a scenario of your own.", show_default=False)
+    ] = None,
+    data: Data = None,
+    device: Device = "auto",
     json: AsJson = False,
     leaderboards: Leaderboards = None,
 ) -> None:
     """Check records: accuracies from outcomes, hashes, counts, places. Exit code 1 when something does not hold."""
     from bench.errors import TemperError
+    from bench.history import against as compare_with_commit
+    from bench.manifest import compare as compare_with_release
     from bench.records import local_leaderboards
-    from bench.verification import ATTESTED, verify_folder
+    from bench.verification import ATTESTED, Findings, verify_records
 
     root = path or local_leaderboards(leaderboards)
     if not root.exists():
         raise TemperError(f"there is nothing at {root}")
-    files = [root] if root.is_file() else sorted(root.rglob("record.json"))
-    problems = [problem for file in files for problem in verify_folder(file.parent)]
+    root = root.parent if root.is_file() else root
+    folders, problems = verify_records(root)
+    found = Findings(problems)
+    if manifest:
+        found += compare_with_release(manifest, root)
+    if against:
+        found += compare_with_commit(root, against)
+    if reevaluate:
+        found += _reevaluate(folders, reevaluate, scenario, data, device)
     if json:
-        print_json({"records": len(files), "problems": problems, "attested": ATTESTED})
+        counts = {"records": len(folders), "attested": ATTESTED}
+        print_json(counts | {"problems": found.problems, "told": found.told})
     else:
-        for problem in problems:
-            print(problem)
-        print(f"{len(files)} records, {len(problems)} problems; not checked: {ATTESTED}")
-    if problems or not files:
+        for line in found.told + found.problems:
+            print(line)
+        print(f"{len(folders)} records, {len(found.problems)} problems; not checked: {ATTESTED}")
+    if found.problems or not folders:
         raise typer.Exit(1)
+
+
+def _reevaluate(folders: list[Path], count: int, scenario: Path | None, data: Path | None, device: str) -> Findings:
+    """The verdicts on some records, with a bar on standard error meanwhile."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from bench.execution.train import make_deterministic
+    from bench.reevaluation import reevaluate
+    from bench.scenario import load_scenario
+
+    make_deterministic()
+    own = load_scenario(scenario) if scenario else None
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+        bar = bars.add_task("judging again", total=min(count, len(folders)))
+        return reevaluate(
+            folders,
+            count,
+            scenario=own,
+            data=data,
+            device=pick_device(device),
+            report=lambda number, done: bars.update(bar, completed=number + done),
+        )

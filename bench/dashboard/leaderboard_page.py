@@ -13,7 +13,7 @@ from bench.dashboard.figures import interval_chart
 from bench.dashboard.findings import figures_in_words, finding
 from bench.dashboard.tables import methods, ranked_table
 from bench.dashboard.text import code_span, escaped
-from bench.ranking.render import caption, to_csv, to_markdown
+from bench.ranking.render import to_csv, to_markdown
 from bench.scenario import Ruleset, Tier
 
 RULESETS: tuple[str, ...] = get_args(Ruleset)
@@ -116,7 +116,7 @@ def _show(frame: pd.DataFrame) -> None:
     st.plotly_chart(interval_chart(frame), theme="streamlit", config={"displayModeBar": False})
     height: Literal["content"] | int = "content" if len(frame) <= TALL else 600
     st.dataframe(ranked_table(frame), hide_index=True, height=height, column_config=_columns(), placeholder="")
-    st.caption(caption(frame))
+    st.caption(frame.attrs["caption"])
     _downloads(frame)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bench.ranking.render import HEADINGS, rows_as_words
+from bench.ranking.words import DASH, labels, notes
 
-DASH = "\N{EN DASH}"
+__all__ = ["labels", "methods", "ranked_table", "teacher"]
 OPTIONAL = ["PGD-20", "Gap closed", "Passes"]
 TEACHER_NOTE = "reference, not ranked"
 
@@ -20,15 +20,6 @@ def teacher(frame: pd.DataFrame) -> pd.Series | None:
     """The row of the teacher; None where it was not judged."""
     rows = frame[frame["status"] == "unranked"]
     return None if rows.empty else rows.iloc[0]
-
-
-def labels(frame: pd.DataFrame) -> list[str]:
-    """What each row is called: its method with changed settings, and its version where that would be ambiguous."""
-    names = [words[HEADINGS.index("method")] for words in rows_as_words(frame)]
-    return [
-        f"{name} · {version}" if names.count(name) > 1 else name
-        for name, version in zip(names, frame["version"], strict=True)
-    ]
 
 
 def ranked_table(frame: pd.DataFrame) -> pd.DataFrame:
@@ -72,5 +63,4 @@ def _ranges(low: pd.Series, high: pd.Series, form: str) -> list[str]:
 
 
 def _notes(frame: pd.DataFrame) -> list[str]:
-    notes = [words[HEADINGS.index("notes")] for words in rows_as_words(frame)]
-    return [TEACHER_NOTE if note == "unranked" else note for note in notes]
+    return [TEACHER_NOTE if note == "unranked" else note for note in notes(frame)]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import platform
-import subprocess
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from bench.files import PACKAGE
+from bench.git import git
 from bench.records import Surroundings
 
 PACKAGES = ("temper-bench", "torch", "torchvision", "numpy", "pyautoattack", "torchattacks", "scikit-learn")
@@ -61,13 +61,7 @@ def _dirty() -> bool | None:
 def _git(*arguments: str) -> str:
     """What git answers in the checkout this code runs from; empty outside one."""
     root = PACKAGE.parent
-    if not (root / ".git").exists():
-        return ""
-    try:
-        command = ["git", "-C", str(root), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""
+    return (git(root, *arguments) or "") if (root / ".git").exists() else ""
 
 
 def package_version(name: str) -> str:

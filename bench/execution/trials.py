@@ -16,6 +16,7 @@ from bench.hashing import file_digest
 from bench.method import METHODS, Method
 from bench.networks import build
 from bench.records import (
+    MARKS,
     WEIGHTS_LIMIT,
     EvaluationRecord,
     RunRecord,
@@ -100,6 +101,10 @@ class Runner:
         if record.training:
             write_text(work / RESULTS["train"], record.training.model_dump_json())
 
+    def _marks(self, trial: Trial) -> dict[str, str]:
+        """What a record that is judged again keeps: a withdrawn one stays withdrawn."""
+        return self._read(trial).model_dump(include=set(MARKS)) if self._is_recorded(trial) else {}
+
     def _job(self, trial: Trial) -> Job:
         return Job(
             scenario=self.scenario.with_optimiser(trial.optimiser),
@@ -137,6 +142,7 @@ class Runner:
                 if failed
                 else EvaluationRecord.model_validate_json((work / RESULTS["evaluate"]).read_text()),
                 surroundings=Surroundings.model_validate_json((work / SURROUNDINGS).read_text()),
+                **self._marks(trial),
             )
             for name in () if failed else ("outcomes.parquet", "metrics.jsonl"):
                 shutil.copyfile(work / name, staging / name)

@@ -31,11 +31,23 @@ class Entry:
 
 @dataclass
 class Collection:
-    """The entries of a scenario by trial id, records of a trial that is there already, and files that are damaged."""
+    """The records of a scenario by trial id: those that count, those that are superseded or retracted, second records
+    of a trial; and the files that are damaged."""
 
     entries: dict[str, Entry] = field(default_factory=dict)
+    withdrawn: dict[str, Entry] = field(default_factory=dict)
     reproductions: dict[str, Entry] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+
+    def add(self, entry: Entry) -> None:
+        """Put a record where it belongs; the first record of a trial decides whether the trial counts."""
+        trial = entry.record.trial_id
+        if trial in self.entries or trial in self.withdrawn:
+            self.reproductions[trial] = entry
+        elif entry.record.withdrawn:
+            self.withdrawn[trial] = entry
+        else:
+            self.entries[trial] = entry
 
 
 def collect(scenario: Scenario, leaderboards: Path | None = None) -> Collection:
@@ -45,8 +57,7 @@ def collect(scenario: Scenario, leaderboards: Path | None = None) -> Collection:
     roots = [shipped] if local.resolve() == shipped.resolve() else [shipped, local]
     for root in roots:
         for entry in _entries(root, scenario, found.problems):
-            known = found.entries if entry.record.trial_id not in found.entries else found.reproductions
-            known[entry.record.trial_id] = entry
+            found.add(entry)
     return found
 
 

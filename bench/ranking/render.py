@@ -1,152 +1,110 @@
-"""A leaderboard as text: for the terminal, Markdown, CSV, LaTeX, JSON. Tables show percent, data fractions."""
+"""A table in every format, one writer each for all tables. What is read shows percent; data are fractions.
+
+The data formats (CSV, JSON, parquet) hold all columns of the frame, floats to six significant digits: more than any
+accuracy has, and few enough that two machines write the same bytes. The others show the columns that readers see.
+"""
 
 from __future__ import annotations
 
 import json
-import math
+import re
 from collections.abc import Callable
-from typing import Any, Literal
+from io import BytesIO, StringIO
+from typing import Any, Literal, get_args
 
 import pandas as pd
+from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-Format = Literal["table", "markdown", "csv", "latex", "json"]
-HEADINGS = ["rank", "method", "family", "robust %", "95% interval", "tie", "clean %", "PGD-20 %", "gap closed %"]
-HEADINGS += ["passes", "seeds", "notes"]
+from bench.ranking.latex import to_latex
+from bench.ranking.words import in_words, missing, rows
+
+Format = Literal["table", "markdown", "csv", "parquet", "json", "latex"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+WIDTH, NARROW = 160, 80  # characters of a table that goes to a file, and that any table has at least
 
 
-def render(frame: pd.DataFrame, form: Literal["markdown", "csv", "latex", "json"]) -> str:
-    """The whole board as text in one of the formats."""
-    writers: dict[str, Callable[[pd.DataFrame], str]] = {
+def render(frame: pd.DataFrame, form: Format) -> bytes:
+    """A table in one of the formats; text is UTF-8."""
+    writers: dict[Format, Callable[[pd.DataFrame], str | bytes]] = {
+        "table": _to_text,
         "markdown": to_markdown,
         "csv": to_csv,
-        "latex": to_latex,
+        "parquet": to_parquet,
         "json": to_json,
+        "latex": to_latex,
     }
-    return writers[form](frame)
-
-
-def rows_as_words(frame: pd.DataFrame) -> list[list[str]]:
-    """Every row as the words under HEADINGS."""
-    return [_words(row) for row in _dicts(frame)]
-
-
-def caption(frame: pd.DataFrame) -> str:
-    """What must stand beside any table of this board."""
-    about = frame.attrs
-    parts = [f"{about['scenario']}, ruleset {about['ruleset']}, budget {about['budget']}, recipe {about['recipe']}"]
-    parts.append("intervals: 95% over seeds and images, unadjusted; methods that share a letter are tied (Holm, 5%)")
-    if about["teacher_cost"]:
-        parts.append(f"the teacher's forward costs r = {about['teacher_cost']:.2f} passes")
-    if not math.isnan(about["minimum_detectable_difference"]):
-        parts.append(f"minimum detectable difference {100 * about['minimum_detectable_difference']:.1f} points")
-    return "; ".join(parts) + "."
+    written = writers[form](frame)
+    return written if isinstance(written, bytes) else written.encode()
 
 
 def to_table(frame: pd.DataFrame) -> Table:
-    """For the terminal."""
-    table = Table(title=f"Robust accuracy on {frame.attrs['scenario']}", caption=caption(frame))
-    for heading in HEADINGS:
-        right = heading.endswith("%") or heading in ("rank", "passes")
-        table.add_column(heading, justify="right" if right else "left", overflow="fold")
-    for words, status in zip(rows_as_words(frame), frame["status"], strict=True):
-        table.add_row(*words, style=None if status == "ranked" else "dim")
+    """For the terminal; rows that are not ranked are dim."""
+    table = Table(title=frame.attrs["title"], caption=frame.attrs["caption"], min_width=NARROW)
+    for column in frame.attrs["columns"]:
+        table.add_column(column.heading, justify="right" if column.form else "left", overflow="fold")
+    statuses = frame["status"] if "status" in frame else ["ranked"] * len(frame)
+    for words, status in zip(in_words(frame).itertuples(index=False), statuses, strict=True):
+        table.add_row(*map(Text, words), style=None if status == "ranked" else "dim")
     return table
 
 
 def to_markdown(frame: pd.DataFrame) -> str:
     """A table of GitHub's Markdown with its caption below."""
-    lines = ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]
-    lines += ["| " + " | ".join(word.replace("|", "\\|") for word in words) + " |" for words in rows_as_words(frame)]
-    return "\n".join([*lines, "", caption(frame), ""])
+    right = [column.form for column in frame.attrs["columns"]]
+    words = in_words(frame)
+    lines = [list(words.columns), ["---:" if form else "---" for form in right], *words.values.tolist()]
+    lines[2:] = [[_plain_markdown(word) for word in line] for line in lines[2:]]
+    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", frame.attrs["caption"], ""])
 
 
 def to_csv(frame: pd.DataFrame) -> str:
-    """All columns, to six digits; lists and mappings as JSON."""
+    """All columns; lists and mappings as JSON."""
     return _flat(frame).to_csv(index=False, lineterminator="\n", float_format="%.6g")
+
+
+def to_parquet(frame: pd.DataFrame) -> bytes:
+    """All columns; lists and mappings as JSON. Title and caption are in the attrs that `pandas.read_parquet` gives."""
+    file = BytesIO()
+    flat = _flat(frame)
+    flat.attrs = {name: frame.attrs[name] for name in ("title", "caption")}
+    flat.to_parquet(file, engine="pyarrow", index=False)
+    return file.getvalue()
 
 
 def to_json(frame: pd.DataFrame) -> str:
     """A list of rows with all columns; null where a value is not known."""
-    return json.dumps([_plain(row) for row in _dicts(frame)], sort_keys=True, indent=1) + "\n"
+    plain = [{name: _plain(value) for name, value in row.items()} for row in rows(frame)]
+    return json.dumps(plain, sort_keys=True, indent=1, allow_nan=False) + "\n"
 
 
-def to_latex(frame: pd.DataFrame) -> str:
-    """A booktabs table, the best robust accuracy (and what is tied with it) in bold."""
-    best = next(iter(frame["tie_group"].dropna()), "")
-    lines = [r"\begin{tabular}{rlrcrrr}", r"\toprule"]
-    lines += [r"Rank & Method & Robust (\%) & 95\% interval & Tie & Clean (\%) & Passes \\", r"\midrule"]
-    for row, words in zip(_dicts(frame), rows_as_words(frame), strict=True):
-        tied = isinstance(row["tie_group"], str) and set(row["tie_group"]) & set(best)
-        robust = rf"\textbf{{{words[3]}}}" if tied else words[3]
-        cells = [words[0], _escaped(words[1]), robust, words[4].replace("-", "--"), words[5], words[6], words[9]]
-        lines.append(" & ".join(cells) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", "% " + caption(frame), ""])
-
-
-def _dicts(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
-
-
-def _words(row: dict[str, Any]) -> list[str]:
-    low, high = row["robust_low"], row["robust_high"]
-    known = not _missing(low)
-    return [
-        "" if _missing(row["rank"]) else str(int(row["rank"])),
-        row["method"] + _settings(row),
-        row["family"],
-        _percent(row["robust"]),
-        f"{100 * low:.1f}-{100 * high:.1f}" if known else "",
-        "" if _missing(row["tie_group"]) else row["tie_group"],
-        _percent(row["clean"]),
-        _percent(row["pgd_20"]),
-        "" if _missing(row["gap_closed"]) else f"{100 * row['gap_closed']:.0f}",
-        "" if _missing(row["passes"]) else f"{row['passes']:.0f}",
-        str(len(row["seeds"])) if row["seeds"] else "",
-        _notes(row),
-    ]
-
-
-def _settings(row: dict[str, Any]) -> str:
-    """Hyper-parameters that are not the method's defaults, in brackets."""
-    from bench.method import METHODS
-
-    if row["method"] not in METHODS:
-        return ""
-    fields = METHODS[row["method"]].model_fields
-    changed = {k: v for k, v in row["hyperparameters"].items() if k in fields and fields[k].default != v}
-    return f" ({', '.join(f'{name}={value}' for name, value in changed.items())})" if changed else ""
-
-
-def _notes(row: dict[str, Any]) -> str:
-    notes = [] if row["status"] == "ranked" else [row["status"]]
-    trials = len(row["trials"])
-    for what in ("collapsed", "failed"):
-        if not _missing(row[what]) and row[what]:
-            notes.append(f"{int(row[what])} of {trials} {what}")
-    if isinstance(row["reproduced"], dict):
-        notes += [f"run again here, seed {seed}: {verdict}" for seed, verdict in row["reproduced"].items()]
-    return "; ".join(notes)
+def _to_text(frame: pd.DataFrame) -> str:
+    text = StringIO()
+    Console(width=WIDTH, file=text).print(to_table(frame))
+    return text.getvalue()
 
 
 def _flat(frame: pd.DataFrame) -> pd.DataFrame:
-    flat = frame.copy()
-    for column in ("seeds", "trials", "hyperparameters", "reproduced"):
-        flat[column] = [json.dumps(value, sort_keys=True) for value in flat[column]]
-    return flat
+    """Columns of numbers, truth values or text alone."""
+    return pd.DataFrame({name: _flat_column(column) for name, column in frame.items()}, index=frame.index)
 
 
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: None if _missing(value) else value for name, value in row.items()}
+def _flat_column(column: pd.Series) -> pd.Series:
+    values = [_plain(value) for value in column.tolist()]
+    if any(isinstance(value, str | list | dict) for value in values):
+        text = [json.dumps(value, sort_keys=True) if isinstance(value, list | dict) else value for value in values]
+        return pd.Series(text, column.index, dtype="object")
+    whole = str(column.dtype) if column.dtype != "object" else "float64"
+    return pd.Series(values, column.index, dtype=whole)
 
 
-def _missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value)) or value is pd.NA
+def _plain(value: Any) -> Any:
+    if missing(value):
+        return None
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
-def _percent(value: Any) -> str:
-    return "" if _missing(value) else f"{100 * value:.1f}"
-
-
-def _escaped(text: str) -> str:
-    return "".join(f"\\{c}" if c in "_%&#${}" else c for c in text)
+def _plain_markdown(word: str) -> str:
+    """Text that Markdown shows as it is."""
+    return re.sub(r"([\\`*|<\[\]])", r"\\\1", " ".join(word.split()))

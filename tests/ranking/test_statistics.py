@@ -1,10 +1,6 @@
-"""Statistics of the leaderboard against SciPy, brute force, a slow reference and simulation."""
+"""One method's variance and intervals, and paired differences, against SciPy and a slow reference."""
 
-import importlib.util
-import sys
-import time
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,38 +8,18 @@ from scipy import stats
 from scipy.special import digamma, polygamma
 
 from bench.errors import TemperError
-from bench.ranking import comparison, variance
+from bench.ranking import variance
 from bench.ranking.statistics import (
-    Gap,
-    gap_closed,
-    holm,
-    holm_pairs,
-    letters,
     mean_interval,
     minimum_detectable_difference,
     moderated_variance,
     paired_difference,
     pairwise,
     prediction_interval,
-    rank_bounds,
 )
+from tests.ranking.boards import board, flat
 
 RNG = np.random.default_rng
-
-
-def flat(accuracies, images=50):
-    """Outcomes of equal value on every image: no image part, so that only seeds vary."""
-    return np.repeat(np.asarray(accuracies, float)[:, None], images, axis=1)
-
-
-def board(methods=4, seeds=3, images=200, seed=0):
-    """Binary outcomes of correlated methods, each a bit worse than the one before."""
-    rng = RNG(seed)
-    difficulty = rng.normal(size=images)
-    return [
-        (rng.normal(size=(seeds, images)) + difficulty + rng.normal(0, 0.1, (seeds, 1)) > 0.3 * m)
-        for m in range(methods)
-    ]
 
 
 # --- moderated variance ---------------------------------------------------------------------------
@@ -75,10 +51,10 @@ def test_moderation_agrees_with_a_slow_reference(seed):
     runs = [rng.normal(0.4, 0.01 * rng.gamma(0.7 if seed % 2 else 50), n) for n in sizes]
     s2, df = [np.var(r, ddof=1) for r in runs], sizes - 1
     scale, prior = slow_fit(s2, df)
-    got, got_df = moderated_variance(runs, largest_prior_df=np.inf)
+    got, got_df = moderated_variance(runs)
     for m in range(8):
         want = scale if np.isinf(prior) else (prior * scale + df[m] * s2[m]) / (prior + df[m])
-        assert got[m] == pytest.approx(want, rel=1e-6)
+        assert got[m] == pytest.approx(max(want, s2[m]), rel=1e-6)
         assert got_df[m] == pytest.approx(min(prior + df[m], sum(df)), rel=1e-6)
 
 
@@ -91,9 +67,10 @@ def test_moderation_recovers_a_known_prior():
     assert prior.df == pytest.approx(6, rel=0.1)
 
 
-def test_equal_variances_are_pooled_and_share_all_degrees_of_freedom():
-    got, df = moderated_variance([[0.1, 0.2, 0.3], [0.5, 0.6, 0.7], [0.4, 0.5]], np.inf)
-    assert got == pytest.approx([(2 * 0.01 + 2 * 0.01 + 0.005) / 5] * 3)
+def test_equally_noisy_methods_share_one_variance_and_all_degrees_of_freedom_but_none_falls_below_its_own():
+    got, df = moderated_variance([[0.1, 0.2, 0.3], [0.5, 0.6, 0.7], [0.4, 0.5]])
+    pooled = (2 * 0.01 + 2 * 0.01 + 0.005) / 5
+    assert got == pytest.approx([0.01, 0.01, pooled])
     assert df == pytest.approx([5] * 3)
 
 
@@ -115,12 +92,20 @@ def test_one_seed_gets_the_prior_alone():
     assert got[:-1] == pytest.approx(moderated_variance(runs)[0])
 
 
-def test_a_bounded_prior_leaves_a_noisy_method_more_of_its_own():
-    runs = [[0.41, 0.42, 0.40], [0.50, 0.53, 0.52], [0.45, 0.46, 0.44]]
-    own = [np.var(r, ddof=1) for r in runs]
-    got, df = moderated_variance(runs, largest_prior_df=4)
-    assert got == pytest.approx([(4 * np.mean(own) + 2 * s) / 6 for s in own])
-    assert df == pytest.approx([6] * 3)
+def test_a_method_noisier_than_the_rest_keeps_its_own_variance():
+    quiet = [[0.41, 0.42, 0.40], [0.50, 0.53, 0.52], [0.45, 0.46, 0.44]]
+    noisy = [0.30, 0.36, 0.42]
+    got, df = moderated_variance([*quiet, noisy])
+    assert got[-1] == pytest.approx(np.var(noisy, ddof=1))
+    assert 2 < df[-1] < 8
+
+
+def test_a_method_that_collapsed_once_does_not_widen_the_others():
+    rng = RNG(5)
+    quiet = [rng.normal(0.4, 0.003, 3) for _ in range(8)]
+    alone, _ = moderated_variance(quiet)
+    got, _ = moderated_variance([*quiet, [0.4, 0.41, 0.0]])
+    assert (got[:-1] < 4 * alone).all()
 
 
 def test_zero_variances_do_not_move_the_others():
@@ -209,7 +194,8 @@ def test_a_wrong_shape_is_said(shape):
 
 def test_a_difference_of_seeds_alone_is_the_pooled_t_test():
     a, b = np.array([0.41, 0.44, 0.42]), np.array([0.45, 0.48, 0.44])
-    got = paired_difference(flat(a), flat(b), *moderated_variance([a, b]))
+    pooled = (a.var(ddof=1) + b.var(ddof=1)) / 2
+    got = paired_difference(flat(a), flat(b), [pooled] * 2, [4, 4])
     want = stats.ttest_ind(a, b)
     interval = want.confidence_interval()
     assert (got.p, got.df) == pytest.approx((want.pvalue, want.df))
@@ -256,78 +242,6 @@ def test_known_differences_and_unknown_ones():
         pairwise([np.zeros((2, 9)), np.zeros((2, 8))], np.zeros(2), np.ones(2))
 
 
-# --- many methods ---------------------------------------------------------------------------------
-
-
-def test_holm_agrees_with_its_definition():
-    for seed in range(30):
-        p = RNG(seed).random(9) ** 3
-        order = sorted(range(9), key=lambda k: p[k])
-        for place, k in enumerate(order):
-            want = min(1, max((9 - q) * p[order[q]] for q in range(place + 1)))
-            assert holm(p)[k] == pytest.approx(want)
-
-
-def test_holm_passes_over_nan():
-    assert holm([0.01, np.nan, 0.04]) == pytest.approx([0.02, np.nan, 0.04], nan_ok=True)
-    assert holm([]).shape == (0,)
-
-
-def random_board(seed, methods=7):
-    rng = RNG(seed)
-    p = np.triu(rng.random((methods, methods)), 1)
-    p = p + p.T + np.eye(methods)
-    return rng.random(methods), p
-
-
-def test_holm_of_pairs_counts_every_pair_once():
-    _, p = random_board(0)
-    got, upper = holm_pairs(p), np.triu_indices(7, 1)
-    assert np.array_equal(got, got.T) and (np.diag(got) == 1).all()
-    assert got[upper] == pytest.approx(holm(p[upper]))
-
-
-def test_rank_bounds_count_better_and_worse():
-    mean, p = random_board(3)
-    low, high = rank_bounds(mean, p, alpha=0.5)
-    for m in range(7):
-        assert low[m] == 1 + sum(p[m, k] < 0.5 and mean[k] > mean[m] for k in range(7))
-        assert high[m] == 7 - sum(p[m, k] < 0.5 and mean[k] < mean[m] for k in range(7))
-        assert low[m] <= high[m]
-
-
-@pytest.mark.parametrize("alpha", [0.1, 0.3, 0.5, 0.7, 0.9])
-@pytest.mark.parametrize("seed", range(20))
-def test_methods_share_a_letter_if_and_only_if_they_are_not_told_apart(seed, alpha):
-    mean, p = random_board(seed, methods=2 + seed % 8)
-    names = letters(mean, p, alpha)
-    for i, j in combinations(range(len(mean)), 2):
-        assert bool(set(names[i]) & set(names[j])) == (p[i, j] >= alpha)
-    assert "a" in names[int(np.argmax(mean))] and all(names)
-    assert all(list(n) == sorted(set(n)) for n in names)
-
-
-def test_no_letter_can_be_spared():
-    for seed in range(20):
-        mean, p = random_board(seed)
-        names = letters(mean, p, 0.5)
-        for gone in set("".join(names)):
-            left = [set(n) - {gone} for n in names]
-            ties = [bool(left[i] & left[j]) == (p[i, j] >= 0.5) for i, j in combinations(range(7), 2)]
-            assert not (all(ties) and all(left))
-
-
-def test_letters_by_hand():
-    p = np.ones((3, 3))
-    assert letters([0.3, 0.2, 0.1], p) == ["a", "a", "a"]
-    p[0, 2] = p[2, 0] = 0.01
-    assert letters([0.3, 0.2, 0.1], p) == ["a", "ab", "b"]
-    assert letters([0.1, 0.2, 0.3], p) == ["b", "ab", "a"]
-    assert letters([0.1, 0.3], np.where(np.eye(2) == 1, 1, 0.0)) == ["b", "a"]
-    assert letters([], np.ones((0, 0))) == []
-    assert len(set(letters(np.arange(60), np.eye(60)))) == 60
-
-
 def test_minimum_detectable_difference_is_found_in_four_of_five_repetitions():
     robust, v, df = board(2, seeds=3, images=400), [1e-4, 1e-4], [4, 4]
     got = minimum_detectable_difference(robust, v, df)
@@ -337,89 +251,3 @@ def test_minimum_detectable_difference_is_found_in_four_of_five_repetitions():
     assert power == pytest.approx(0.8, abs=0.03)
     assert np.isnan(minimum_detectable_difference(robust[:1], v[:1], df[:1]))
     assert np.isfinite(minimum_detectable_difference([*robust, robust[0][:1]], [*v, np.nan], [*df, np.nan]))
-
-
-# --- gap closed -----------------------------------------------------------------------------------
-
-
-def teacher_of(robust, share, seed=9):
-    """A teacher robust wherever `robust` is, and on `share` of the other images."""
-    return (robust[0] | (RNG(seed).random(robust.shape[1]) < share))[None]
-
-
-def gap_parts(images=600):
-    robust = board(3, images=images)[::-1]
-    return robust, moderated_variance([r.mean(1) for r in robust]), teacher_of(robust[2], 0.5)
-
-
-def test_gap_closed_is_the_ratio_and_the_base_closes_nothing():
-    robust, (v, df), teacher = gap_parts()
-    gaps = gap_closed(robust, 0, teacher, v, df)
-    base = robust[0].mean()
-    assert gaps[0] == Gap(0, 0, 0)
-    for r, gap in zip(robust[1:], gaps[1:], strict=True):
-        assert gap.value == pytest.approx((r.mean() - base) / (teacher.mean() - base))
-        assert gap.low < gap.value < gap.high
-    assert gap_closed(robust, 0, teacher, v, df) == gaps
-    assert gap_closed(robust, 0, teacher, v, df, seed=1) != gaps
-
-
-def test_gap_closed_agrees_with_the_delta_method():
-    robust, (v, df), teacher = gap_parts(20_000)
-    df = np.full(3, 1e6)
-    board_ = [*robust, teacher]
-    pairs = pairwise(board_, [*v, 0], [*df, 1])
-    gap = gap_closed(robust, 0, teacher, v, df, resamples=8000)[1]
-    room, g = pairs.mean[3, 0], gap.value
-    student, whole, rest = pairs.se[1, 0] ** 2, pairs.se[3, 0] ** 2, pairs.se[1, 3] ** 2
-    se = np.sqrt(student - g * (student + whole - rest) + g**2 * whole) / room
-    assert gap.high - gap.low == pytest.approx(2 * 1.96 * se, rel=0.05)
-
-
-def test_gap_closed_is_null_without_room():
-    robust, (v, df), _ = gap_parts()
-    worse = robust[0][:1] & False
-    assert gap_closed(robust, 0, worse, v, df) == [None] * 3
-    little = robust[0][:1].copy()
-    assert gap_closed(robust, 0, little, v, df) == [None] * 3
-    _, _, teacher = gap_parts()
-    assert gap_closed(robust, 0, teacher, np.full(3, 0.25), df) == [None] * 3
-    assert gap_closed(robust, 0, teacher, np.full(3, np.nan), np.full(3, np.nan)) == [None] * 3
-
-
-def test_resampled_means_have_the_bootstraps_variance():
-    means = board(2, images=300)[0].astype(float)
-    draws = comparison._resampled(means, 4000, RNG(0))
-    assert draws.mean(0) == pytest.approx(means.mean(1), abs=0.003)
-    assert np.cov(draws.T) == pytest.approx(np.cov(means, ddof=0) / 300, abs=6e-5)
-
-
-# --- speed and simulation -------------------------------------------------------------------------
-
-
-def test_forty_methods_take_seconds():
-    rng = RNG(0)
-    robust = [rng.random((5, 10_000)) < 0.5 for _ in range(40)]
-    start = time.perf_counter()
-    v, df = moderated_variance([r.mean(1) for r in robust])
-    pairs = pairwise(robust, v, df)
-    letters(np.arange(40), holm_pairs(pairs.p))
-    assert time.perf_counter() - start < 5
-
-
-@pytest.mark.slow
-def test_simulated_coverage_false_differences_and_width():
-    path = Path(__file__).parents[2] / "scripts" / "simulate_statistics.py"
-    spec = importlib.util.spec_from_file_location("simulate_statistics", path)
-    script = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = script
-    spec.loader.exec_module(script)
-    for spread, images in ((0.3, 600), (1.0, 2000)):
-        got = script.simulate(script.World(np.full(7, spread), images, 3), 400, 0)
-        assert got["coverage, mean"] > 0.92
-        assert got["coverage, difference"] > 0.92
-        assert got["coverage, new run"] > 0.92
-        assert got["false difference, per pair"] < 0.08
-        assert got["any on the board, Holm"] < 0.08
-        assert 0.8 < got["width, mean"] < 1.2
-        assert 0.8 < got["width, difference"] < 1.2

@@ -1,0 +1,126 @@
+"""The records of one board: rows of trials that differ in their seed alone, and the teacher they learnt from."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.errors import TemperError
+from bench.protocol import ROBUST
+from bench.ranking.collect import Collection, Entry, collect, read_outcome_file
+from bench.records import EvaluationRecord, Trial
+from bench.scenario import Scenario
+
+if TYPE_CHECKING:
+    from bench.teachers.making import TeacherCard
+
+FIELDS = {"ruleset": "compute", "budget": "s", "recipe": "plain", "track": "main"}  # of a board, at their defaults
+TEACHER = "robust"  # of the scenario's teachers, the one whose row is shown
+
+
+@dataclass(frozen=True)
+class Guide:
+    """The teacher, judged by the board's protocol: its card, and whether each test example is robust, bool (N,)."""
+
+    card: TeacherCard
+    robust: np.ndarray
+
+
+@dataclass(frozen=True)
+class Board:
+    """What a scenario's records say under one setting of FIELDS: all that any of its tables is made from."""
+
+    scenario: Scenario
+    fields: Mapping[str, str]
+    rows: list[list[Entry]]  # the most robust row first, each by seed
+    withdrawn: list[list[Entry]]  # likewise: superseded or retracted records, shown and not counted
+    reproductions: Mapping[str, Entry]  # by trial id
+    problems: list[str]  # damaged files
+    teacher: Guide | None
+
+    @property
+    def robust(self) -> list[np.ndarray]:
+        """Robust or not, bool (seeds, images) a row; a failed trial is robust nowhere."""
+        images = self.scenario.data.split.test
+        return [np.stack([np.zeros(images, bool) if e.robust is None else e.robust for e in row]) for row in self.rows]
+
+    @property
+    def verdicts(self) -> list[list[EvaluationRecord | None]]:
+        """The evaluations of each row, None for a failed trial, and then the teacher's where it was judged."""
+        own = [[entry.record.evaluation for entry in row] for row in self.rows]
+        return own if self.teacher is None else [*own, [self.teacher.card.evaluation]]
+
+    @property
+    def setting(self) -> str:
+        """The board in words."""
+        ruleset, budget, recipe, track = (self.fields[name] for name in FIELDS)
+        words = f"{self.scenario.name}, ruleset {ruleset}, budget {budget}, recipe {recipe}"
+        return words if track == FIELDS["track"] else f"{words}, track {track}"
+
+
+def averaged(
+    verdicts: Sequence[EvaluationRecord | None], pick: Callable[[EvaluationRecord], float | None]
+) -> float | None:
+    """The mean over seeds of an accuracy: 0 for a failed trial, and those left out where it was not measured."""
+    values = [0.0 if verdict is None else pick(verdict) for verdict in verdicts]
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def read_board(scenario: Scenario, leaderboards: Path | None = None, **fields: str) -> Board:
+    """The board of a scenario under these FIELDS; those not given have their defaults. It may have no rows."""
+    return _board(scenario, collect(scenario, leaderboards), FIELDS | fields)
+
+
+def read_boards(scenario: Scenario, leaderboards: Path | None = None) -> Iterator[Board]:
+    """Every board of a scenario that has rows; the records are read once."""
+    found = collect(scenario, leaderboards)
+    for key in sorted({_key(entry.record.trial) for entry in found.entries.values()}):
+        board = _board(scenario, found, dict(zip(FIELDS, key, strict=True)))
+        if board.rows:
+            yield board
+
+
+def _key(trial: Trial) -> tuple[str, ...]:
+    return tuple(getattr(trial, name) for name in FIELDS)
+
+
+def _board(scenario: Scenario, found: Collection, fields: Mapping[str, str]) -> Board:
+    rows, withdrawn = (_rows(scenario, [*each.values()], fields) for each in (found.entries, found.withdrawn))
+    guide = _guide(scenario) if rows else None
+    return Board(scenario, fields, rows, withdrawn, found.reproductions, found.problems, guide)
+
+
+def _rows(scenario: Scenario, found: list[Entry], fields: Mapping[str, str]) -> list[list[Entry]]:
+    """The entries of the present fingerprints, grouped into rows, the most robust row first and seeds in order."""
+    if not found:
+        return []
+    train, protocol = scenario.train_fingerprint(), scenario.protocol_fingerprint()
+    rows: defaultdict[tuple[str, str], list[Entry]] = defaultdict(list)
+    for entry in found:
+        trial, verdict = entry.record.trial, entry.record.evaluation
+        current = trial.train_fingerprint == train and (not verdict or verdict.protocol_fingerprint == protocol)
+        if current and _key(trial) == tuple(fields[name] for name in FIELDS):
+            rows[trial.row, entry.record.withdrawn].append(entry)
+    ordered = [sorted(entries, key=lambda e: e.record.trial.seed_index) for entries in rows.values()]
+    return sorted(ordered, key=lambda entries: (-np.mean([e.accuracy for e in entries]), entries[0].record.trial.row))
+
+
+def _guide(scenario: Scenario) -> Guide | None:
+    """The teacher; None where it was not judged by this protocol."""
+    from bench.teachers import weights_path
+    from bench.teachers.making import read_card
+
+    try:
+        card = read_card(scenario, TEACHER)
+        outcomes = read_outcome_file(weights_path(scenario, TEACHER).with_suffix(".parquet"))
+    except TemperError:
+        return None
+    if card.evaluation.protocol_fingerprint != scenario.protocol_fingerprint():
+        return None
+    return Guide(card, (outcomes["outcome"] == ROBUST).to_numpy())

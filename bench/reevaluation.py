@@ -1,0 +1,103 @@
+"""`verify --reevaluate`: stored weights judged once more on the test split, and their verdicts compared one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bench.data import load
+from bench.errors import TemperError
+from bench.evaluation import evaluate
+from bench.hashing import derive
+from bench.networks import build, load_weights
+from bench.protocol import ROBUST
+from bench.ranking.collect import read_outcomes
+from bench.records import RunRecord, read_record
+from bench.scenario import Scenario, load_scenario, shipped_scenarios
+from bench.verification import Findings
+
+AGREEMENT = 0.99  # of the robust verdicts that must be equal: other processors round otherwise
+
+Report = Callable[[int, float], None]  # which of the records, and how far it is
+
+
+def reevaluate(
+    folders: Sequence[Path],
+    count: int,
+    *,
+    scenario: Scenario | None = None,
+    data: Path | None = None,
+    device: str = "cpu",
+    report: Report = lambda number, done: None,
+) -> Findings:
+    """Judge `count` of the records in `folders` again, the same ones every time, by AutoAttack as their scenario says.
+
+    A problem is a record of whose verdicts (robust or not) less than 99% are equal. `scenario` is one of the user's
+    own; the others are those that ship. Raises TemperError when none of the records can be judged here: weights that
+    lie elsewhere, another scenario, another protocol.
+    """
+    able = [(folder, made_on) for folder in folders if (made_on := _judged_by(folder, scenario, data))]
+    if not able:
+        raise TemperError(
+            f"none of {len(folders)} records can be judged again: that takes stored weights, and a scenario that "
+            "ships (or --scenario FILE) with the fingerprints of the record"
+        )
+    chosen = sorted(able, key=lambda each: derive("reevaluate", read_record(each[0]).trial_id))[:count]
+    found = Findings(told=[f"judged again: {len(chosen)} of the {len(able)} records that can be"])
+    for number, (folder, made_on) in enumerate(chosen):
+        found += _compare(folder, made_on, device, lambda done, number=number: report(number, done))  # type: ignore[misc]
+    return found
+
+
+def _compare(folder: Path, scenario: Scenario, device: str, report: Callable[[float], None]) -> Findings:
+    stored = read_outcomes(folder)["outcome"].to_numpy()
+    model = build(scenario.student, scenario.data.shape, scenario.data.classes)
+    load_weights(model, folder / "best.safetensors")
+    test, spec = load(scenario.data, ("test",))["test"].to(device), scenario.evaluation
+    outcomes = evaluate(
+        model.to(device).eval(),
+        test.inputs(),
+        test.y,
+        threat=scenario.threat,
+        protocol=spec.protocol,
+        randomness=spec.randomness,
+        seed=spec.seed,
+        batch_size=spec.batch_size,
+        progress=report,
+        diagnose=False,
+    ).outcomes
+    return _verdict(folder, stored, outcomes)
+
+
+def _verdict(folder: Path, stored: np.ndarray, outcomes: np.ndarray) -> Findings:
+    """Both verdicts on every example, uint8 (N,)."""
+    if len(stored) != len(outcomes):
+        return Findings([f"{folder}: {len(stored)} outcomes are stored, the test split has {len(outcomes)} examples"])
+    equal = (stored == ROBUST) == (outcomes == ROBUST)
+    robust = " -> ".join(f"{100 * np.mean(each == ROBUST):.2f}" for each in (stored, outcomes))
+    line = f"{folder}: {equal.sum()} of {len(equal)} robust verdicts are equal, robust {robust} %"
+    if np.mean(equal) >= AGREEMENT:
+        return Findings(told=[f"{line}, {int((stored != outcomes).sum())} other outcomes"])
+    first = ", ".join(str(index) for index in np.flatnonzero(~equal)[:5])
+    return Findings([f"{line}; at least {100 * AGREEMENT:.0f} % must be; the first that differ: {first}"])
+
+
+def _judged_by(folder: Path, own: Scenario | None, data: Path | None) -> Scenario | None:
+    """The scenario by which a record was judged, where it can be again."""
+    record = read_record(folder)
+    name = record.trial.scenario
+    if own is None and name not in shipped_scenarios():
+        return None
+    scenario = (own or load_scenario(name)).with_data(data)
+    here = record.status == "complete" and (folder / "best.safetensors").is_file()
+    return scenario if here and scenario.name == name and _made_on(record, scenario) else None
+
+
+def _made_on(record: RunRecord, scenario: Scenario) -> bool:
+    """Whether data, student and protocol are those of the record."""
+    protocol = record.evaluation and record.evaluation.protocol_fingerprint
+    return (
+        record.trial.train_fingerprint == scenario.train_fingerprint() and protocol == scenario.protocol_fingerprint()
+    )
