@@ -14,12 +14,12 @@ from bench.hashing import derive
 from bench.networks import build, load_weights
 from bench.protocol import ROBUST
 from bench.ranking.collect import read_outcomes
+from bench.ranking.reproduction import AGREEMENT, outcome_changes
 from bench.records import RunRecord, read_record
 from bench.scenario import Scenario, load_scenario, shipped_scenarios
 from bench.verification import Findings
 
-AGREEMENT = 0.99  # of the robust verdicts that must be equal: other processors round otherwise
-
+SHOWN = 3  # of the examples that changed
 Report = Callable[[int, float], None]  # which of the records, and how far it is
 
 
@@ -80,8 +80,8 @@ def _verdict(folder: Path, stored: np.ndarray, outcomes: np.ndarray) -> Findings
     line = f"{folder}: {equal.sum()} of {len(equal)} robust verdicts are equal, robust {robust} %"
     if np.mean(equal) >= AGREEMENT:
         return Findings(told=[f"{line}, {int((stored != outcomes).sum())} other outcomes"])
-    first = ", ".join(str(index) for index in np.flatnonzero(~equal)[:5])
-    return Findings([f"{line}; at least {100 * AGREEMENT:.0f} % must be; the first that differ: {first}"])
+    first = "; ".join(outcome_changes(stored, np.where(equal, stored, outcomes))[:SHOWN])
+    return Findings([f"{line}; at least {100 * AGREEMENT:.0f} % must be; {first}"])
 
 
 def _judged_by(folder: Path, own: Scenario | None, data: Path | None) -> Scenario | None:
