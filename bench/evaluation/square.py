@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bench.evaluation.found import Found
-from bench.evaluation.network import NEAR_TIE, Network
+from bench.evaluation.network import NEAR_TIE, Network, near_zero
 from bench.evaluation.noise import Noise
 from bench.evaluation.windows import Changes, Whole, watch, windows
 from bench.losses import margin
@@ -20,7 +20,7 @@ from bench.threat import Threat
 
 SHARE = 0.8  # of the image, covered by the first squares
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # queries after which that share is halved
-SPAN = 64  # queries among which the next changes of an image are looked for
+AHEAD = 16  # changes of an image in one look at most, on average
 
 
 @dataclass
@@ -32,7 +32,6 @@ class _State:
     margin: Tensor  # of its current image
     since: Tensor  # the query that changed the image last
     at: Tensor  # the query that comes next
-    ahead: Tensor  # changes to look at together, for their own sake
 
     def keep(self, standing: Tensor) -> None:
         for name, value in vars(self).items():
@@ -61,7 +60,7 @@ def square(network: Network, x: Tensor, y: Tensor, threat: Threat, noise: Noise,
     search = (_Linf if threat.norm == "Linf" else _L2)(x, threat, noise, queries)
     asked, start = torch.ones_like(found.forwards), search.first()
     reached = network.margin(network(start), start, y)
-    state = _State(torch.arange(len(x), device=x.device), y, reached, asked - 2, asked - 1, asked)
+    state = _State(torch.arange(len(x), device=x.device), y, reached, asked - 2, asked - 1)
     view = watch(network, start) if threat.norm == "Linf" else Whole(network, start)
     while True:
         fooled = state.margin <= 0
@@ -88,13 +87,13 @@ def _ask(network: Network, view: Whole, state: _State, proposal: _Proposal) -> N
     changes, query = proposal.changes, proposal.query
     lower, improved = _compare(network, view, changes, state)
     rows = improved.nonzero().squeeze(1)
+    if not len(rows):
+        return
     image = changes.index[rows]
     first = torch.ones_like(rows, dtype=torch.bool)
     first[1:] = image[1:] != image[:-1]
     rows, image = rows[first], image[first]
     view.accept(changes, rows)
-    state.ahead += 1
-    state.ahead[image] //= 2
     state.margin[image], state.since[image], proposal.end[image] = lower[rows], query[rows], query[rows] + 1
 
 
@@ -103,8 +102,7 @@ def _compare(network: Network, view: Whole, changes: Changes, state: _State) -> 
     y, before = state.y[changes.index], state.margin[changes.index]
     logits = view.logits(changes)
     after = -margin(logits, y)
-    near = NEAR_TIE * (1 + logits.abs().amax(1))
-    close = (((after - before).abs() < NEAR_TIE) | (after.abs() < near)).nonzero().squeeze(1)
+    close = (((after - before).abs() < NEAR_TIE) | near_zero(after, logits)).nonzero().squeeze(1)
     if len(close):
         both = torch.cat([changes[close].onto(view.images), view.images[changes.index[close]]])
         after[close], before[close] = network.exact_margin(both, y[close].repeat(2)).chunk(2)
@@ -116,39 +114,40 @@ class _Linf:
 
     def __init__(self, x: Tensor, threat: Threat, noise: Noise, queries: int) -> None:
         self.x, self.eps, self.noise, self.queries = x, threat.eps, noise, queries
+        self.ahead = 1  # queries to look at together
 
     def first(self) -> Tensor:
         channels, height, width = self.x.shape[1:]
         stripes = torch.sign(2 * self.noise.each(channels, 1, width) - 1)
         draws = self.noise.shared(self.queries, 2 + channels).cpu()
-        self.sides = torch.tensor([side(query, height, width) for query in range(self.queries)])
-        corners = [((extent - self.sides) * draws[:, k]).long() for k, extent in enumerate((height, width))]
-        signs = torch.sign(2 * draws[:, 2:] - 1)
-        kinds = zip(self.sides.tolist(), *(corner.tolist() for corner in corners), map(tuple, signs.tolist()), strict=True)
-        self.same_before = torch.tensor(last_same(kinds)).to(self.x.device)
-        self.top, self.left = (corner.to(self.x.device) for corner in corners)
+        self.sides = [side(query, height, width) for query in range(self.queries)]
+        self.stops = {size: query + 1 for query, size in enumerate(self.sides)}  # they only shrink
+        spare = torch.tensor([(height - size, width - size) for size in self.sides])
+        corners, signs = (spare * draws[:, :2]).long(), torch.sign(2 * draws[:, 2:] - 1)
+        kinds = zip(self.sides, map(tuple, corners.tolist()), map(tuple, signs.tolist()), strict=True)
+        self.same_before = torch.tensor(last_same(kinds), device=self.x.device)
+        self.top, self.left = corners.to(self.x.device).unbind(1)
         self.changes = 2.0 * self.eps * signs[:, :, None, None].to(self.x)
         return (self.x + self.eps * stripes).clamp(0.0, 1.0)
 
     def propose(self, view: Whole, state: _State) -> _Proposal:
         """The queries ahead of each image that may change it, among those of the size that comes next."""
         begin = int(state.at.min())
-        size = int(self.sides[begin])
-        stop = begin + int((self.sides[begin:] == size).sum())  # sides only shrink
-        ahead = state.at[:, None] + torch.arange(SPAN, device=state.at.device)
-        new = state.since[:, None] > self.same_before[ahead.clamp_max(self.queries - 1)]
-        room = (state.ahead * min(1.0, view.room() / float(state.ahead.sum()))).long().clamp_min(1)
-        near = (ahead < stop) & (new.cumsum(1) <= room[:, None])
-        end, new = state.at + near.sum(1), new & near
+        size = self.sides[begin]
+        stop = min(begin + self.ahead, self.stops[size])
+        queries = torch.arange(begin, stop, device=state.at.device)
+        new = (queries >= state.at[:, None]) & (state.since[:, None] > self.same_before[begin:stop])
         index, column = new.nonzero(as_tuple=True)
-        query = ahead[index, column]
+        query = begin + column
         where = (index, slice(None), self.top[query], self.left[query])
         old, x = windows(view.images, size, size)[where], windows(self.x, size, size)[where]
         patch = (old + self.changes[query]).clamp_(x - self.eps, x + self.eps).clamp_(0.0, 1.0)
         different = (patch != old).flatten(1).any(1).nonzero().squeeze(1)
         query = query[different]
         changes = Changes(index[different], self.top[query], self.left[query], patch[different])
-        return _Proposal(changes, query, end)
+        room = min(view.room, AHEAD * len(new))
+        self.ahead = max(1, min(self.ahead * room // max(len(query), 1), 2 * self.ahead))
+        return _Proposal(changes, query, state.at.clamp_min(stop))
 
     def keep(self, standing: Tensor) -> None:
         self.x = self.x[standing]

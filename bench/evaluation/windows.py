@@ -14,7 +14,7 @@ from bench.evaluation.layers import Layer, Plan, Range, run_layer
 from bench.evaluation.network import Network
 
 BATCH = 16  # changes are looked at in multiples of this, so that oneDNN meets few shapes
-WORTH = 2e8  # multiplications that take much longer than what a look costs at any size
+WORTH = 2e8  # multiplications in whole images that are worth one look: they take longer than its many small calls
 OUTSIDE = (0.0, float("-inf"))  # what layers see around a map; each has a row of its own below the rows of the map
 NOWHERE = 2**40  # an index past every row
 
@@ -36,6 +36,8 @@ class Changes:
 
     def onto(self, images: Tensor) -> Tensor:
         """The changed images (P, C, H, W), from `images` (B, C, H, W)."""
+        if self.patch.shape[2:] == images.shape[2:]:
+            return self.patch
         changed, row = images[self.index], torch.arange(len(self), device=images.device)
         windows(changed, *self.patch.shape[2:])[row, :, self.top, self.left] = self.patch
         return changed
@@ -51,10 +53,7 @@ class Whole:
 
     def __init__(self, network: Network, images: Tensor) -> None:
         self.network, self.images = network, images
-
-    def room(self) -> int:
-        """How many changes one look has room for at little cost beside theirs; 0 where each image has one a look."""
-        return 0
+        self.room = 0  # how many changes are worth one look; each image has one at least
 
     def logits(self, changes: Changes) -> Tensor:
         """Logits (P, C) of the changed images."""
@@ -89,11 +88,9 @@ class Windowed(Whole):
         self.extents = {node: tuple(maps[node].shape[1:3]) for node in plan.spatial}
         self.kept = {node: _with_outside(maps[node]) for node in plan.kept}
         self.reached, self.cut = cache(self._reached), cache(self._cut)
-        self.patches: dict[fx.Node, Tensor] = {}
-
-    def room(self) -> int:
-        cost = sum(layer.cost * math.prod(self.extents[node]) for node, layer in self.plan.layers.items())
-        return int(WORTH / max(cost, 1.0))
+        self.patches: dict[fx.Node, Tensor] = {}  # the changed part (P, h, w, C) of each map, in the last look
+        cost = sum(layer.cost * math.prod(self.extents[node]) for node, layer in plan.layers.items())
+        self.room = int(WORTH / max(cost, 1.0))
 
     def logits(self, changes: Changes) -> Tensor:
         count = len(changes)
@@ -148,12 +145,14 @@ class Windowed(Whole):
         return {node: torch.tensor([range(*one) for one in places]) for node, places in ranges.items()}
 
     def _cut(self, source: fx.Node, node: fx.Node | None, axis: int, size: int) -> Cut:
+        """Along one axis, what a layer (None: the tail) sees of a source, for a window of that size."""
         extent, reached = self.extents[source][axis], self.reached(axis, size)
         changed = reached[source].tolist()
         if node is None:
             seen = [list(range(extent)) for _ in changed]
         else:
-            seen = [_seen(self.plan.layers[node], axis, (out[0], out[-1] + 1), extent) for out in reached[node].tolist()]
+            layer = self.plan.layers[node]
+            seen = [_seen(layer, axis, (outputs[0], outputs[-1] + 1), extent) for outputs in reached[node].tolist()]
         put = [[one.index(k) if k in one else NOWHERE for k in those] for one, those in zip(seen, changed, strict=True)]
         return Cut(torch.tensor(seen), torch.tensor(put), seen == changed)
 
