@@ -44,7 +44,7 @@ class Network:
     def margin(self, logits: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """z_y - max over others (B,), negative where the model is wrong; near 0 by the network as it is."""
         value = -margin(logits, y)
-        close = (value.abs() < NEAR_TIE * (1 + logits.abs().amax(1))).nonzero().squeeze(1)
+        close = near_zero(value, logits).nonzero().squeeze(1)
         if len(close):
             value[close] = self.exact_margin(x[close], y[close])
         return value
@@ -58,14 +58,22 @@ class Network:
         return torch.where(wrong, value.clamp_max(-tiny), value.clamp_min(tiny))
 
 
+def near_zero(value: Tensor, logits: Tensor) -> Tensor:
+    """Which margins (B,) are too close to 0 beside their logits (B, C) for the rewritten network to tell."""
+    return value.abs() < NEAR_TIE * (1 + logits.abs().amax(1))
+
+
 def make_network(model: nn.Module, x: Tensor) -> Network:
-    """The model with a cheaper double where one is known to be the same: batch norm folded into convolutions.
+    """The model with a cheaper double where one is known to be the same: batch norm folded into convolutions, whose
+    weights lie as oneDNN likes them.
 
     The double is made only of layers whose meaning is known, without hooks, and must give the same logits on x and the
     same gradient: tracing goes through a custom `autograd.Function` as if it were not there.
     """
     try:
         fast = simplified(model)
+        if x.device.type == "cpu":
+            fast = fast.to(memory_format=torch.channels_last)
     except Exception:
         return Network(model)
     (expected, _, slope), (found, _, slope_found) = (raw_gradient(net, _mixture, x) for net in (model, fast))

@@ -22,7 +22,7 @@ from bench.evaluation.network import Network, make_network
 from bench.evaluation.noise import Keyed, Stream, example_keys
 from bench.evaluation.projection import onto_hyperplane
 from bench.evaluation.square import last_same, side, square, two_bumps
-from bench.evaluation.windows import Whole, Windowed, watch
+from bench.evaluation.windows import Changes, Whole, Windowed, watch
 from bench.losses import cross_entropy, dlr_targeted
 from bench.networks.cnn import cnn
 from bench.networks.mlp import mlp
@@ -246,31 +246,36 @@ def test_what_cannot_be_rewritten_is_left_as_it_is(nets, digits) -> None:
     ],
     ids=["cnn", "resnet", "preact", "pools"],
 )
-def test_windows_give_what_the_whole_gives(build, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three hundred random windows, of which some are accepted: the maps that are kept stay those of the images."""
-    monkeypatch.setattr("bench.evaluation.windows.OVERHEAD", 0.0)
+def test_windows_give_what_the_whole_gives(build) -> None:
+    """Looks at random windows, of which some are accepted: the maps that are kept stay those of the images."""
     net = seeded(build)
     x = torch.rand(9, 2, 12, 10, generator=torch.Generator().manual_seed(0))
     net(x)
     network = make_network(net.eval().requires_grad_(False), x)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
-        view, best = watch(network, x), x.clone()
+        view, best = watch(network, x.clone()), x.clone()
         assert type(view) is Windowed
-        for query in range(300):
-            size = int(torch.randint(1, 9, (1,), generator=generator)) if query % 3 else 1
-            top, left = (int(torch.randint(0, n - size + 1, (1,), generator=generator)) for n in (12, 10))
-            index = torch.randperm(len(best), generator=generator)[: 1 + query % len(best)].sort().values
-            x_new = best[index].clone()
-            x_new[:, :, top : top + size, left : left + size] = torch.rand(
-                len(index), 2, size, size, generator=generator
+        for look in range(100):
+            height, width = (int(torch.randint(1, 11, (1,), generator=generator)) if look % 3 else 1 for _ in range(2))
+            index = torch.randint(len(best), (1 + 4 * look % 23,), generator=generator).sort().values
+            top, left = (
+                torch.randint(0, extent - side + 1, index.shape, generator=generator)
+                for extent, side in ((12, height), (10, width))
             )
-            logits = view.logits(index, x_new, ((top, top + size), (left, left + size)))
-            assert torch.allclose(logits, net(x_new), atol=1e-4), query
-            accepted = torch.rand(len(index), generator=generator) < 0.5
-            view.accept(accepted)
-            best[index[accepted]] = x_new[accepted]
-            if query == 150:
+            changes = Changes(index, top, left, torch.rand(len(index), 2, height, width, generator=generator))
+            changed = best[index]
+            for image, row, column, patch in zip(changed, top.tolist(), left.tolist(), changes.patch, strict=True):
+                image[:, row : row + height, column : column + width] = patch
+            assert torch.equal(changes.onto(view.images), changed)
+            assert torch.allclose(view.logits(changes), net(changed), atol=1e-4), look
+            first = torch.ones_like(index, dtype=torch.bool)
+            first[1:] = index[1:] != index[:-1]
+            rows = (first & (torch.rand(len(index), generator=generator) < 0.5)).nonzero().squeeze(1)
+            view.accept(changes, rows)
+            best[index[rows]] = changed[rows]
+            assert torch.equal(view.images, best)
+            if look == 50:
                 standing = torch.arange(len(best)) != 4
                 view.keep(standing)
                 best = best[standing]
@@ -317,8 +322,32 @@ def test_a_refused_change_is_not_asked_again(nets, digits, monkeypatch: pytest.M
 
 
 def test_the_last_query_of_the_same_kind() -> None:
-    a, b = (((0, 1), (0, 1)), [1.0]), (((0, 1), (0, 1)), [-1.0])
+    a, b = (1, (0, 0), (1.0,)), (1, (0, 0), (-1.0,))
     assert last_same([a, b, a, a, b]) == [-2, -2, 0, 2, 1]
+
+
+def test_looking_ahead_changes_nothing(nets, digits, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One query at a time and whole images give the same points, moments and counts as looks at many changes."""
+    x, y = digits[0][24:40], digits[1][24:40]
+    network = make_network(nets["cnn"], x)
+    sizes: list[int] = []
+    ask = Windowed.logits
+
+    def counted(view: Windowed, changes: Changes) -> Tensor:
+        sizes.append(len(changes))
+        return ask(view, changes)
+
+    def search():
+        return square(network, x, y, Linf(0.15), Stream(torch.Generator().manual_seed(3), len(x), CPU), queries=1500)
+
+    monkeypatch.setattr(Windowed, "logits", counted)
+    many = search()
+    assert max(sizes) > 3 * len(x)
+    monkeypatch.setattr("bench.evaluation.square.watch", Whole)
+    single = search()
+    assert 0 < int(many.fooled.sum()) < len(x)
+    for name in ("fooled", "x_adv", "iteration", "forwards"):
+        assert torch.equal(getattr(many, name), getattr(single, name)), name
 
 
 # --- random numbers ---------------------------------------------------------------------------------
