@@ -2,12 +2,13 @@
 
 import streamlit as st
 
-from bench.dashboard import leaderboard_page
+from bench.dashboard.navigation import PLACES, page
 from bench.dashboard.palette import favicon
+from bench.dashboard.table import asset
 
 st.set_page_config(page_title="Temper", page_icon=favicon(), layout="wide")
 st.set_option("client.showErrorDetails", "none")  # what fails goes to the log, never to the reader as a traceback
 
-PAGES = [st.Page(leaderboard_page.page, title="Leaderboard", icon=":material/leaderboard:", default=True)]
+st.html(f"<style>{asset('page.css')}</style>")
 
-st.navigation(PAGES, position="top").run()
+st.navigation([page(name) for name in PLACES], position="top").run()

@@ -21,5 +21,5 @@ def against_soft_labels(nets: Nets, target: Tensor, start: Start = "gaussian") -
 
 
 def against_teacher(nets: Nets, start: Start = "gaussian") -> Attack:
-    """KL(p_T(x') || p_S(x')), with the gradient through both networks (Huang et al. 2023, arXiv:2211.12860, Eq. 6)."""
+    """KL(p_T(x') || p_S(x')), with the gradient through both networks (Huang et al., CVPR 2023, Eq. 6)."""
     return Attack(lambda x: kl_logits(nets.teacher(x), nets.student(x)), start)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from inspect import cleandoc
 from types import SimpleNamespace
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -231,10 +232,14 @@ class MethodInfo:
     version: str
     family: str
     reference: str
+    formula: str = ""  # the losses and the inner maximisation as LaTeX, what the code computes
     deviations: str = ""
     passes: str = ""  # per example and step, in K (attack steps), r and r_N (teachers' FLOPs over the student's), ...
     controls: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     track: Track = "main"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "formula", cleandoc(self.formula))
 
 
 FILES = "TEMPER_METHODS"  # names files of methods, for this process and those that it starts

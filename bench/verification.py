@@ -16,7 +16,7 @@ from bench.evaluation.summary import outcome_hashes, summarise
 from bench.hashing import file_digest
 from bench.method import METHODS
 from bench.ranking.collect import read_outcomes
-from bench.records import WEIGHTS_LIMIT, RunRecord, read_record
+from bench.records import WEIGHTS_LIMIT, RunRecord, TrainingRecord, read_record
 from bench.scenario import Scenario, load_scenario, shipped_scenarios
 from bench.withdrawal import mark_problems
 
@@ -56,7 +56,12 @@ def verify_folder(folder: Path) -> list[str]:
     """All that is wrong with the record in `folder`; empty when everything that can be recomputed agrees."""
     try:
         record = read_record(folder)
-        problems = [*_identity(record, folder), *_files(record, folder), *_weights(record, folder)]
+        problems = [
+            *content_problems(record),
+            *_place(record, folder),
+            *_files(record, folder),
+            *_weights(record, folder),
+        ]
         problems += mark_problems(record, folder)
         if record.status == "complete":
             problems += _results(record, folder)
@@ -65,20 +70,33 @@ def verify_folder(folder: Path) -> list[str]:
     return [problem if str(folder) in problem else f"{folder}: {problem}" for problem in problems]
 
 
-def _identity(record: RunRecord, folder: Path) -> Iterator[str]:
-    """Trial id, place, scenario, seed, method."""
+def content_problems(record: RunRecord) -> Iterator[str]:
+    """What a record says that cannot be, without the files beside it: trial id, method, seed, selection, budget."""
     trial = record.trial
     if trial.id != record.trial_id:
         yield f"trial_id is {record.trial_id}, its trial hashes to {trial.id}"
-    place = ("records", trial.scenario, trial.method, record.trial_id)
-    if tuple(folder.resolve().parts[-4:]) != place:
-        yield f"lies in the wrong place, belongs in {'/'.join(place)}"
     if trial.method not in METHODS:
         yield f"method {trial.method!r} is not registered here"
     scenario = _scenario(record)
     current = scenario is not None and trial.train_fingerprint == scenario.train_fingerprint()
     if scenario and current and trial.seed != scenario.seed(trial.seed_index):
         yield f"seed {trial.seed} is not the scenario's seed number {trial.seed_index}"
+    if record.training:
+        yield from _selection(record, record.training)
+
+
+def _selection(record: RunRecord, training: TrainingRecord) -> Iterator[str]:
+    best = max(training.curve, key=lambda c: (c.robust, c.clean, c.step), default=training.best)
+    if best != training.best:
+        yield f"training.best is step {training.best.step}, the curve's best is step {best.step}"
+    if training.passes > training.allowed and record.trial.ruleset == "compute":
+        yield f"training spent {training.passes:.1f} passes, allowed were {training.allowed:.1f}"
+
+
+def _place(record: RunRecord, folder: Path) -> Iterator[str]:
+    place = ("records", record.trial.scenario, record.trial.method, record.trial_id)
+    if tuple(folder.resolve().parts[-4:]) != place:
+        yield f"lies in the wrong place, belongs in {'/'.join(place)}"
 
 
 def _files(record: RunRecord, folder: Path) -> Iterator[str]:
@@ -108,9 +126,9 @@ def _weights(record: RunRecord, folder: Path) -> Iterator[str]:
 
 
 def _results(record: RunRecord, folder: Path) -> Iterator[str]:
-    """Accuracies and hashes, recomputed from the outcomes; selection, recomputed from its curve."""
-    stored, training = record.evaluation, record.training
-    if stored is None or training is None or set(record.weights) != {"best", "last"}:
+    """Accuracies and hashes, recomputed from the outcomes."""
+    stored = record.evaluation
+    if stored is None or record.training is None or set(record.weights) != {"best", "last"}:
         yield "a complete record needs training, evaluation and both hashes of weights"
         return
     frame = read_outcomes(folder)
@@ -122,11 +140,6 @@ def _results(record: RunRecord, folder: Path) -> Iterator[str]:
     for field in ("clean", "robust", "attacks", "further", "proved", "worst_class"):
         if getattr(stored, field) != computed[field]:
             yield f"evaluation.{field} is {getattr(stored, field)}, the outcomes give {computed[field]}"
-    best = max(training.curve, key=lambda c: (c.robust, c.clean, c.step))
-    if best != training.best:
-        yield f"training.best is step {training.best.step}, the curve's best is step {best.step}"
-    if training.passes > training.allowed and record.trial.ruleset == "compute":
-        yield f"training spent {training.passes:.1f} passes, allowed were {training.allowed:.1f}"
 
 
 def _table_problems(frame: pd.DataFrame, record: RunRecord) -> Iterator[str]:

@@ -11,7 +11,14 @@ from bench.losses import kl_logits
     "adaad",
     version="huang2023",
     family="adversarial-kd",
-    reference="arXiv:2211.12860",
+    reference="Huang et al., CVPR 2023",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= \alpha \operatorname{KL}(p_T(x') \Vert p_S(x')) +
+      (1 - \alpha) \operatorname{KL}(p_T(x) \Vert p_S(x)) \\
+    x' &= \operatorname{arg} \max_{x' \in B(x)} \operatorname{KL}(p_T(x') \Vert p_S(x'))
+    \end{split}
+    """,
     deviations="The KL is summed over classes, as in the paper and in the authors' CIFAR-100 code; their CIFAR-10 code "
     "averages over them (kl_scale = 0.1). Training eps and step size are the scenario's, as in the paper's main "
     "table; the code's defaults are twice as large. The clean term of weight 0 is not computed, though the code lets "

@@ -15,6 +15,14 @@ from bench.method import Averaging
     version="wu2024",
     family="self-kd",
     reference="arXiv:2305.12118",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= \operatorname{CE}(f_S(x'), q), \quad q = \mu \bar p + (1 - \mu) e_y \\
+    \bar p &= \sigma(f_{\bar\theta}(x) / \tau_t), \quad \bar\theta \leftarrow \beta \bar\theta + (1 - \beta) \theta \\
+    \mu &= \operatorname{clip}_{[0, 1]}(\lambda_t - \max_k \bar p_k + \bar p_y) \\
+    x' &= \operatorname{arg} \max_{x' \in B(x)} \operatorname{CE}(f_S(x'), q)
+    \end{split}
+    """,
     deviations="The variant on PGD-AT, whose main row delivers the student, not its average. The decay of the average "
     "is less in the first steps. The attack runs in eval mode, where the authors' code leaves the student in train "
     "mode.",

@@ -12,6 +12,7 @@ from bench.losses import cross_entropy, kl_logits
     version="1",
     family="teacher-free",
     reference="empirical risk minimisation",
+    formula=r"\mathcal{L}_S = \operatorname{CE}(f_S(x), y)",
     passes="3",
 )
 class Natural(Method):
@@ -26,6 +27,12 @@ class Natural(Method):
     version="madry2018",
     family="teacher-free",
     reference="arXiv:1706.06083",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= \operatorname{CE}(f_S(x'), y) \\
+    x' &= \operatorname{arg} \max_{x' \in B(x)} \operatorname{CE}(f_S(x'), y)
+    \end{split}
+    """,
     passes="2*K + 3",
 )
 class PGDAT(Method):
@@ -43,6 +50,12 @@ class PGDAT(Method):
     version="zhang2019",
     family="teacher-free",
     reference="arXiv:1901.08573",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= \operatorname{CE}(f_S(x), y) + \beta \operatorname{KL}(p_S(x) \Vert p_S(x')) \\
+    x' &= \operatorname{arg} \max_{x' \in B(x)} \operatorname{KL}(p_S(x) \Vert p_S(x'))
+    \end{split}
+    """,
     deviations="The clean prediction inside the inner maximisation is computed once per step, not at each iterate; "
     "it is not detached in the outer loss, as in the authors' code.",
     passes="2*K + 7",

@@ -20,6 +20,13 @@ from methods.kd import KD
     version="1",
     family="baseline-kd",
     reference="Temper; after arXiv:1503.02531",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= (1 - \alpha) \tau^2 \operatorname{KL}(p_T^\tau(x) \Vert p_S^\tau(x)) \\
+    &\quad + \alpha \tau^2 \operatorname{KL}(p_T^\tau(x') \Vert p_S^\tau(x')) \\
+    x' &= \operatorname{arg} \max_{x' \in B(x)} \operatorname{CE}(f_T(x'), y)
+    \end{split}
+    """,
     deviations="Not a published method. Clean and adversarial inputs weigh the same; no hard labels.",
     passes="2*K*r + 6 + 2*r",
 )
@@ -50,6 +57,14 @@ class AKDInputs(Method):
     version="1",
     family="baseline-kd",
     reference="Temper; after arXiv:1503.02531 and arXiv:1706.06083",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= \alpha \tau^2 \operatorname{KL}(p_T^\tau(x) \Vert p_S^\tau(x)) +
+      (1 - \alpha) \operatorname{CE}(f_S(x), y) \\
+    &\quad + \beta \operatorname{CE}(f_S(x'), y) \\
+    x' &= \operatorname{arg} \max_{x' \in B(x)} \operatorname{CE}(f_S(x'), y)
+    \end{split}
+    """,
     deviations="Not a published method: the sum of kd and pgd-at.",
     passes="2*K + 6 + r",
 )
@@ -71,6 +86,15 @@ class AKDLoss(KD):
     version="1",
     family="baseline-kd",
     reference="Temper; after arXiv:1503.02531 and arXiv:1801.02610",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= (1 - \alpha) \tau^2 \operatorname{KL}(p_T^\tau(x) \Vert p_S^\tau(x)) +
+      \alpha \tau^2 \operatorname{KL}(p_T^\tau(x') \Vert p_S^\tau(x')) \\
+    \mathcal{L}_G &= -\operatorname{CE}(f_T(x'), y) - \lambda \log D(x') \\
+    \mathcal{L}_D &= -\log D(x) - \log(1 - D(x')) \\
+    x' &= \operatorname{proj}_{B(x)}(x + \varepsilon G(x))
+    \end{split}
+    """,
     deviations="Not a published method. The idea is a sum, L_KL - E[L_gen] + E[L_dis]; each term trains its own "
     "network: student, generator, discriminator. In L_gen the adversarial inputs must also pass for clean ones, or the "
     "discriminator would be without effect; all terms have weight 1. The perturbation is eps tanh(g(x)), projected "

@@ -13,6 +13,13 @@ from bench.networks.mlp import mlp
     version="belagiannis2018",
     family="gan-kd",
     reference="arXiv:1803.10750",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= \frac{\alpha}{C} \Vert f_T(x) - f_S(x) \Vert_2^2 - \beta \log D(\tilde h_S(x)) \\
+    \mathcal{L}_D &= -\log D(h_T(x)) - \log(1 - D(h_S(x))) - \log D(\tilde h_S(x)) \\
+    \tilde h_S &= \operatorname{dropout}(h_S)
+    \end{split}
+    """,
     deviations="Written from a description of a re-implementation; the weights of the terms and the optimiser of the "
     "discriminator are Temper's. Of the regularisers of the discriminator it has the one that shows it the student's "
     "features, after dropout, as real ones; it is added to the discriminator's loss, where the re-implementation "

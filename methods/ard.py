@@ -12,6 +12,13 @@ from bench.losses import cross_entropy, kl_logits
     version="goldblum2020",
     family="adversarial-kd",
     reference="arXiv:1905.09747",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= \alpha \tau^2 \operatorname{KL}(p_T^\tau(x) \Vert p_S^\tau(x')) +
+      (1 - \alpha) \operatorname{CE}(f_S(x), y) \\
+    x' &= \operatorname{arg} \max_{x' \in B(x)} \operatorname{CE}(f_S(x'), y)
+    \end{split}
+    """,
     deviations="The teacher sees the clean input, as in the paper's Eq. 3 and the authors' code. The paper's KL is "
     "summed over classes where the code averages (kl_scale = 1). The attack runs in eval mode, where the code "
     "leaves the student in train mode. The term of weight 0 is not computed.",

@@ -12,6 +12,15 @@ from bench.losses import cross_entropy, kl_logits
     version="2026",
     family="adversarial-kd",
     reference="CGARD (2026); no arXiv number or code is known to us",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= \alpha \operatorname{KL}(p_T(x') \Vert p_S(x')) +
+      (1 - \alpha) \operatorname{KL}(p_T(\hat x) \Vert p_S(x')) \\
+    \hat x &= x'' \text{ if } \operatorname{CE}(f_T(x''), y) \le \operatorname{CE}(f_T(x), y), \text{ else } x \\
+    x', x'' &= \operatorname{arg} \max_{x', x'' \in B(x)} \operatorname{KL}(p_S(x') \Vert p_T(x'')) +
+      \operatorname{KL}(p_T(x'') \Vert p_S(x'))
+    \end{split}
+    """,
     deviations="The maximisation starts at x, the paper's at x + 0.001 N(0, 1), so that the teacher's input does not "
     "depend on an example's place in the batch; student and teacher disagree at x already, and the first step moves "
     "all. The KL is summed over classes.",

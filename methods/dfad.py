@@ -13,6 +13,14 @@ from bench.networks.generators import ImageGenerator
     version="1",
     family="gan-kd",
     reference="Temper; after arXiv:1912.11006",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= \frac{\alpha}{C} \Vert f_T(x) - f_S(x') \Vert_1 +
+      \frac{1 - \alpha}{C} \Vert f_T(x) - f_S(x) \Vert_1 \\
+    \mathcal{L}_G &= -\frac{1}{C} \Vert f_T(x) - f_S(x) \Vert_1, \quad x = G(z), \quad z \sim N(0, I) \\
+    x' &= \operatorname{arg} \max_{x' \in B(x)} \operatorname{KL}(p_T(x) \Vert p_S(x'))
+    \end{split}
+    """,
     deviations="Not a published method: the clean one, with RSLAD's inner maximisation and weights. The distance is L1 "
     "between logits, as published, a mean over classes. The generator makes a step for each of the student's, where "
     "the code makes one for five, and at a fifth of its rate; it is narrow, has group norm, not batch norm, and raises "

@@ -19,6 +19,15 @@ def corrected(logits: Tensor, y: Tensor) -> Tensor:
     version="park2024",
     family="adversarial-kd",
     reference="arXiv:2409.01627",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= \operatorname{KL}(\tilde p_T(\hat x) \Vert p_S(\hat x)) +
+      \frac{\lambda}{C} \Vert p_S(x') - p_S(x) \Vert_2^2 \\
+    \hat x &= x' \text{ if } \operatorname{arg} \max_k f_T(x)_k = y, \text{ else } x \\
+    \tilde p_T &= p_T \text{ with label and top class swapped} \\
+    x' &= \operatorname{arg} \max_{x' \in B(x)} \operatorname{KL}(p_T(x') \Vert p_S(x'))
+    \end{split}
+    """,
     deviations="From the authors' code. Its two means, each weighted by the share of its group, are the mean over the "
     "batch of one term per example, so that an empty group needs no guard, and a short last batch is weighted by its "
     "own size. The code's MobileNetV2 branch multiplies the two by a misplaced parenthesis: not followed. The KL is "

@@ -21,6 +21,15 @@ ERROR_RISK = Tally("error_risk")
     version="yue2023",
     family="fairness",
     reference="openreview:ywrPcBEXdC",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= w_y [\alpha \operatorname{KL}(p_T(x) \Vert p_S(x')) +
+      (1 - \alpha) \operatorname{KL}(p_T(x) \Vert p_S(x))] \\
+    w_c &= \operatorname{clip}_{[a, b]}(C \kappa_c^{-\beta} / \sum_j \kappa_j^{-\beta}) \\
+    \kappa_c &= \text{attack steps that still find class } c \text{ right, on average} \\
+    x' &= \operatorname{arg} \max_{x' \in B(x)} \operatorname{KL}(p_T(x) \Vert p_S(x'))
+    \end{split}
+    """,
     deviations="As rslad. The mean of a class is over its examples of the epoch; the authors' code divides by 5,000. "
     "1e-5 is added to the mean, as in their Fair-ARD, so that a class that is never right has a finite weight. A class "
     "that an epoch lacks keeps its weight.",
@@ -70,6 +79,15 @@ class FairRSLAD(RSLAD):
     version="zhao2024",
     family="fairness",
     reference="arXiv:2312.05508",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= \alpha \operatorname{KL}(p_T^{\tau'_y}(x) \Vert p_S(x')) +
+      (1 - \alpha) \operatorname{KL}(p_T^{\tau_y}(x) \Vert p_S(x)) \\
+    \tau_c &\leftarrow \operatorname{clip}_{[a, b]}(\tau_c - \rho g_c / \max_j |g_j|), \quad g_c = R_c - \bar R \\
+    R_c &= \operatorname{mean}_{y = c} \operatorname{CE}(f_S(x), y), \text{ at } x' \text{ for } \tau'_c \\
+    x' &= \operatorname{arg} \max_{x' \in B(x)} \operatorname{KL}(p_T^{\tau'_y}(x) \Vert p_S(x'))
+    \end{split}
+    """,
     deviations="As rslad. Adversarial and clean soft labels each have their own temperature; in the authors' code one "
     "tensor is divided by both temperatures and serves as both. The inner maximisation follows the adversarial soft "
     "labels, at their temperature, as there. The error risk of a class is the mean cross entropy of its examples, not "

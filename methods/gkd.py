@@ -99,6 +99,13 @@ def of_labels(scores: Tensor, y: Tensor) -> Tensor:
     version="1",
     family="gan-kd",
     reference="Temper; after arXiv:1709.00513",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= \mathcal{L}_{\mathrm{RSLAD}} - \lambda \min(1, 10 t) D(u_S(x')) \\
+    \mathcal{L}_D &= [1 - D(u_T(x))]_+ + [1 + D(u_S(x'))]_+, \quad u = \log p^\tau \\
+    x' &= \operatorname{arg} \max_{x' \in B(x)} \operatorname{KL}(p_T(x) \Vert p_S(x'))
+    \end{split}
+    """,
     deviations="Not a published method; the discriminator stays out of the inner maximisation.",
     passes="2*K + 6 + r + 8*discriminator",
     controls=CONTROL,
@@ -125,6 +132,14 @@ class GKDLogit(GKD):
     version="1",
     family="gan-kd",
     reference="Temper; after arXiv:1802.05637",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= \mathcal{L}_{\mathrm{RSLAD}} - \lambda \min(1, 10 t) D(u_S(x'), y) \\
+    \mathcal{L}_D &= [1 - D(u_T(x), y)]_+ + [1 + D(u_S(x'), y)]_+ \\
+    D(u, y) &= \psi(\phi(u)) + e_y^\top \phi(u), \quad u = \log p^\tau \\
+    x' &= \operatorname{arg} \max_{x' \in B(x)} \operatorname{KL}(p_T(x) \Vert p_S(x'))
+    \end{split}
+    """,
     deviations="Not a published method; the discriminator stays out of the inner maximisation. It is given the label; "
     "in arXiv:1709.00513, where it ignored labels that it was given, it predicts them.",
     passes="2*K + 6 + r + 8*discriminator",
@@ -157,6 +172,13 @@ class FeatureGKD(GKD):
     version="1",
     family="gan-kd",
     reference="Temper; after arXiv:2002.01775",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= \mathcal{L}_{\mathrm{RSLAD}} - \lambda \min(1, 10 t) \operatorname{mean}_i D_i(h_S(x')) \\
+    \mathcal{L}_D &= \operatorname{mean}_i ([1 - D_i(h_T(x))]_+ + [1 + D_i(h_S(x'))]_+) \\
+    x' &= \operatorname{arg} \max_{x' \in B(x)} \operatorname{KL}(p_T(x) \Vert p_S(x'))
+    \end{split}
+    """,
     deviations="Not a published method; the discriminator stays out of the inner maximisation. Unlike its model it is "
     "offline, has the hinge loss for least squares, and its projections belong to the discriminator: one convolution "
     "on the channels of both networks side by side, of which those of the other are zero. Maps are averaged over 2 x 2 "
@@ -184,6 +206,14 @@ class GKDFeat(FeatureGKD):
     version="1",
     family="gan-kd",
     reference="Temper; after arXiv:1812.02425",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= \mathcal{L}_{\mathrm{RSLAD}} - \lambda \min(1, 10 t) \operatorname{mean}_i D_i(u_{S, i}(x')) \\
+    \mathcal{L}_D &= \operatorname{mean}_i ([1 - D_i(u_{E, i}(x))]_+ + [1 + D_i(u_{S, i}(x'))]_+) \\
+    u &= (\log p^\tau, h), \quad E \sim U(T, N) \\
+    x' &= \operatorname{arg} \max_{x' \in B(x)} \operatorname{KL}(p_T(x) \Vert p_S(x'))
+    \end{split}
+    """,
     deviations="Not a published method; the discriminators stay out of the inner maximisation. The teacher is drawn "
     "for every example, where its model draws one for the step, so that all steps cost the same; RSLAD's soft labels "
     "are always the robust teacher's. Each network is trained by its own loss, and the student's adversarial term has "
@@ -225,6 +255,14 @@ class GKDEnsemble(FeatureGKD):
     version="1",
     family="gan-kd",
     reference="Temper; after arXiv:1505.07818",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= \mathcal{L}_{\mathrm{RSLAD}} + \lambda \min(1, 10 t) [D(h_S(x), y) - D(h_S(x'), y)] \\
+    \mathcal{L}_D &= [1 - D(h_S(x), y)]_+ + [1 + D(h_S(x'), y)]_+ \\
+    D(h, y) &= \psi(\phi(h)) + e_y^\top \phi(h) \\
+    x' &= \operatorname{arg} \max_{x' \in B(x)} \operatorname{KL}(p_T(x) \Vert p_S(x'))
+    \end{split}
+    """,
     deviations="Not a published method; the discriminator stays out of the inner maximisation, and reads no teacher. "
     "The student's term is the discriminator's loss with the sign reversed and without its hinge, so that it does not "
     "fade where the discriminator wins.",

@@ -29,6 +29,16 @@ def weighted_mse(teacher: Tensor, student: Tensor, weights: Tensor) -> Tensor:
     version="cui2025",
     family="adversarial-kd",
     reference="arXiv:2503.08038",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= \lambda \operatorname{CE}(f_S(x), y) +
+      \min(1, t / t_0) [\alpha \operatorname{CE}(f_S(x'), p_T(x)) + \beta M] \\
+    M &= \frac{1}{4 Z} \sum_{j, k} w_j w_k (d_j - d_k)^2, \quad d = f_T(x) - f_S(x') \\
+    w &= \bar p_y^\gamma, \quad \bar p_c = \operatorname{mean}_{y = c} p_T^\tau(x), \quad
+      Z = \operatorname{mean} \Vert w \Vert_1^2 \\
+    x' &= \operatorname{arg} \max_{x' \in B(x)} \operatorname{KL}(p_T(x) \Vert p_S(x'))
+    \end{split}
+    """,
     deviations="Doubtful as a whole: the papers train with the loss under attack (from the student's own clean "
     "prediction) and distil with it without attack. Here the teacher's clean logits stand in the place of the "
     "student's own; the rest is the adversarial training of the authors' code: cross entropy on clean inputs, the loss "

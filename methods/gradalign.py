@@ -13,6 +13,13 @@ from bench.losses import cross_entropy
     version="andriushchenko2020",
     family="teacher-free",
     reference="arXiv:2007.02617",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= \operatorname{CE}(f_S(x'), y) + \lambda (1 - \cos(\operatorname{sg} g(x), g(\tilde x))) \\
+    g(x) &= \nabla_x \operatorname{CE}(f_S(x), y), \quad \tilde x \sim U(B(x)) \\
+    x' &= \operatorname{proj}_{B(x)}(x + \varepsilon \operatorname{sign} g(x))
+    \end{split}
+    """,
     deviations="The alignment weight is the authors' for CIFAR-10 at eps = 8/255; they give another to every eps and "
     "data set, so it does not carry over to other scenarios. From the start at x, their step of 1.25 eps, clamped, is "
     "one of eps. The random point is cut with the bounds of the input, theirs is not. The gradient at x is that of the "

@@ -18,6 +18,14 @@ def trust(teacher_logits: Tensor, y: Tensor, beta: float) -> Tensor:
     version="chen2021",
     family="adversarial-kd",
     reference="openreview:qZzy5urZw9; as in arXiv:2106.04928",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= (1 - \alpha_T - \alpha_N) \operatorname{CE}(f_S(x'), y) \\
+    &\quad + \alpha_T \tau^2 \operatorname{KL}(p_T^\tau(x') \Vert p_S^\tau(x')) +
+      \alpha_N \tau^2 \operatorname{KL}(p_N^\tau(x') \Vert p_S^\tau(x')) \\
+    x' &= \operatorname{arg} \max_{x' \in B(x)} \operatorname{CE}(f_S(x'), y)
+    \end{split}
+    """,
     deviations="The form that IAD compares with and builds on: two given teachers, both at the adversarial inputs, "
     "temperature 1, no averaging of weights. Chen et al. distil from self-teachers at temperature 2 and average the "
     "weights. The attack runs in eval mode, where IAD's code leaves the student in train mode.",
@@ -54,6 +62,15 @@ class AKD2(Method):
     version="zhu2022",
     family="adversarial-kd",
     reference="arXiv:2106.04928",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= \alpha \tau^2 [A \operatorname{KL}(p_T^\tau(x) \Vert p_S^\tau(x')) +
+      (1 - A) \operatorname{KL}(p_S^\tau(x) \Vert p_S^\tau(x'))] \\
+    &\quad + (1 - \alpha) \operatorname{CE}(f_S(x), y) \\
+    A &= p_T(x')_y^\beta \text{ once } t \ge t_0, \text{ else } 1 \\
+    x' &= \operatorname{arg} \max_{x' \in B(x)} \operatorname{CE}(f_S(x'), y)
+    \end{split}
+    """,
     deviations="The paper's loss: the trust A weights the teacher's term and 1 - A the student's own. In the authors' "
     "code the teacher's term keeps weight 1. The teacher's soft labels are those of the clean input, its trust is "
     "measured at the adversarial one; the student's own clean prediction is not detached (both as in the code). Both "
@@ -89,6 +106,16 @@ class IAD1(ARD):
     version="zhu2022",
     family="adversarial-kd",
     reference="arXiv:2106.04928",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= (1 - \alpha_T - \alpha_N) \operatorname{CE}(f_S(x'), y) +
+      \alpha_N \tau^2 \operatorname{KL}(p_N^\tau(x') \Vert p_S^\tau(x')) \\
+    &\quad + \alpha_T \tau^2 [A \operatorname{KL}(p_T^\tau(x') \Vert p_S^\tau(x')) +
+      (1 - A) \operatorname{KL}(p_S^\tau(x) \Vert p_S^\tau(x'))] \\
+    A &= p_T(x')_y^\beta \text{ once } t \ge t_0, \text{ else } 1 \\
+    x' &= \operatorname{arg} \max_{x' \in B(x)} \operatorname{CE}(f_S(x'), y)
+    \end{split}
+    """,
     deviations="Both teachers see the adversarial input; the student's own clean prediction is not detached (as in the "
     "authors' code). The own term has the temperature of the others, where the code gives it 1; at the default of 1 "
     "they agree. Epoch 40 of 200 is progress 0.2. The attack runs in eval mode, where the code leaves the student in "
@@ -117,7 +144,15 @@ class IAD2(AKD2):
     "adaiad",
     version="huang2023",
     family="adversarial-kd",
-    reference="arXiv:2211.12860",
+    reference="Huang et al., CVPR 2023",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= \tau^2 [A \operatorname{KL}(p_T^\tau(x') \Vert p_S^\tau(x')) +
+      (1 - A) \operatorname{KL}(p_S^\tau(x) \Vert p_S^\tau(x'))] \\
+    A &= p_T(x')_y^\beta \text{ once } t \ge t_0, \text{ else } 1 \\
+    x' &= \operatorname{arg} \max_{x' \in B(x)} \operatorname{KL}(p_T(x') \Vert p_S(x'))
+    \end{split}
+    """,
     deviations="IAD-I's paper loss on AdaAD's inputs: the trust A weights the teacher's term too, which in the "
     "authors' code keeps weight 1. Temperature 1, as in IAD; the code's default is 30, for the teacher's term alone. "
     "The KL is summed over classes, as in that code. The student's own clean prediction is not detached. Epoch 60 of "

@@ -23,6 +23,14 @@ def gradient_matching(nets: Nets, batch: Batch, teacher: Tensor, student: Tensor
     version="lee2025",
     family="adversarial-kd",
     reference="arXiv:2312.03286",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= \mathcal{L}_{\mathrm{RSLAD}} +
+      \alpha t \operatorname{KL}(\sigma(\Delta_T) \Vert \sigma(\Delta_S)) \\
+    \Delta_i &= f_i(x + \delta) - f_i(x - \delta), \quad \delta = x' - x \\
+    x' &= \operatorname{arg} \max_{x' \in B(x)} \operatorname{KL}(p_T(x) \Vert p_S(x'))
+    \end{split}
+    """,
     deviations="The weight is alpha times the share of the budget that is spent; the authors' code divides the epoch "
     "by 200 whatever their number. alpha is the grid search's for ResNet-18 on CIFAR-10 with two of three teachers (1 "
     "with the third). The student sees the adversarial input once, the code's twice. kl_scale scales RSLAD's terms "
@@ -48,6 +56,14 @@ class RSLADIGDM(RSLAD):
     version="lee2025",
     family="adversarial-kd",
     reference="arXiv:2312.03286",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= \mathcal{L}_{\mathrm{AdaAD}} +
+      \alpha t \operatorname{KL}(\sigma(\Delta_T) \Vert \sigma(\Delta_S)) \\
+    \Delta_i &= f_i(x + \delta) - f_i(x - \delta), \quad \delta = x' - x \\
+    x' &= \operatorname{arg} \max_{x' \in B(x)} \operatorname{KL}(p_T(x') \Vert p_S(x'))
+    \end{split}
+    """,
     deviations="The weight is alpha times the share of the budget that is spent; the authors' code divides the epoch "
     "by 200 whatever their number. alpha is the grid search's for ResNet-18 on CIFAR-10 with two of three teachers "
     "(10 with the third). The copy of the code in SAAD's repository calls the attack with eps and step size exchanged: "

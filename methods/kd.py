@@ -11,6 +11,8 @@ from bench.losses import cross_entropy, kl_logits
     version="hinton2015",
     family="clean-kd",
     reference="arXiv:1503.02531",
+    formula=r"\mathcal{L}_S = \alpha \tau^2 \operatorname{KL}(p_T^\tau(x) \Vert p_S^\tau(x)) + "
+    r"(1 - \alpha) \operatorname{CE}(f_S(x), y)",
     deviations="The paper gives no single setting; temperature 4 and weight 0.9 are those of the field's common "
     "re-implementations.",
     passes="3 + r",
@@ -37,6 +39,8 @@ class KD(Method):
     version="hinton2015",
     family="clean-kd",
     reference="arXiv:1503.02531",
+    formula=r"\mathcal{L}_S = \alpha \tau^2 \operatorname{KL}(p_N^\tau(x) \Vert p_S^\tau(x)) + "
+    r"(1 - \alpha) \operatorname{CE}(f_S(x), y)",
     deviations="As for kd; the natural teacher is the one of the paper's setting.",
     passes="3 + r_N",
 )

@@ -13,6 +13,14 @@ from methods.adversarial_training import PGDAT
     version="chen2021",
     family="self-kd",
     reference="openreview:qZzy5urZw9",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= (1 - \alpha_N - \alpha_T) \operatorname{CE}(f_S(x'), y) \\
+    &\quad + \tau^2 \sum_{i = N, T} \alpha_i \operatorname{CE}(f_S(x') / \tau, \hat p_i^\tau(x')) \\
+    \bar\theta &= \operatorname{mean}_{t \ge t_0} \theta_t \\
+    x' &= \operatorname{arg} \max_{x' \in B(x)} \operatorname{CE}(f_S(x'), y)
+    \end{split}
+    """,
     deviations="The self-teachers are paid for. All three networks get the same number of epochs, as in the authors' "
     "code, by shares of the budget in proportion to their passes at K = 10: 3 (natural), 23 (PGD-AT) and 25; under the "
     "ruleset of equal epochs, these are shares of the steps. Of each self-teacher the benchmark's selection keeps the "

@@ -14,6 +14,15 @@ from bench.networks.discriminators import binary_cross_entropy
     version="wang2018",
     family="gan-kd",
     reference="Wang et al., NeurIPS 2018",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= -(1 - \alpha) \log D(\tilde y_S) + \lambda_S M(f_P, f_S), \quad
+      \tilde y_i \sim \operatorname{Gumbel}(f_i(x)) \\
+    \mathcal{L}_P &= -\alpha \log D(\tilde y_P) + \lambda_P M(f_S, f_P), \quad f_P = f_T \text{ at first} \\
+    \mathcal{L}_D &= -\log D(y) - (1 - \alpha) \log(1 - D(\tilde y_S)) - \alpha \log(1 - D(\tilde y_P)) \\
+    M(f, g) &= \frac{\beta}{C} \Vert f(x) - g(x) \Vert_2^2 + (1 - \beta) \operatorname{CE}(g(x), y)
+    \end{split}
+    """,
     deviations="Weights as in the authors' run on MNIST. All three networks make one step a step, at the same weights; "
     "the code alternates 20 epochs of the discriminator with 10 each of teacher and student. The gradient of the "
     "adversarial terms, -log D of a drawn label, goes through a relaxation of the draw, whose temperature is Temper's; "

@@ -12,6 +12,13 @@ from methods.kd import KD
     version="shao2021",
     family="clean-kd",
     reference="arXiv:2110.12072",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= \alpha \kappa \tau^2 \operatorname{KL}(p_T^\tau(x) \Vert p_S^\tau(x)) +
+      (1 - \alpha) \operatorname{CE}(f_S(x), y) \\
+    &\quad + \gamma \Vert \nabla_x \operatorname{CE}(f_S(x), y) - \nabla_x \operatorname{CE}(f_T(x), y) \Vert_2
+    \end{split}
+    """,
     deviations="The distance of the gradients is a norm per example, of the gradient of that example's cross entropy, "
     "and its mean over the batch is weighted; the authors' code takes one norm over the gradient of the batch's mean "
     "and divides it by the batch size. In the version of it that was read (commit 772defd) the student's gradient is "

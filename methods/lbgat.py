@@ -10,6 +10,13 @@ from methods.adversarial_training import TRADES
     version="cui2021",
     family="online-kd",
     reference="arXiv:2011.11164",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= \frac{1}{C} \Vert f_S(x') - f_P(x) \Vert_2^2 + \beta \operatorname{KL}(p_S(x) \Vert p_S(x')) \\
+    \mathcal{L}_P &= \operatorname{CE}(f_P(x), y) + \frac{1}{C} \Vert f_S(x') - f_P(x) \Vert_2^2 \\
+    x' &= \operatorname{arg} \max_{x' \in B(x)} \operatorname{KL}(p_S(x) \Vert p_S(x'))
+    \end{split}
+    """,
     deviations="beta = 0, the authors' setting on CIFAR-10; they also publish beta = 6, on CIFAR-100. The squared "
     "error is averaged over classes, as in their code. The guide has the student's architecture and is trained as the "
     "student is. The clean prediction inside the inner maximisation is computed once per step, as in trades here; the "

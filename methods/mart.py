@@ -12,6 +12,13 @@ from bench.losses import cross_entropy, kl_logits
     version="wang2020",
     family="teacher-free",
     reference="openreview:rklOg6EFwS",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= \operatorname{CE}(f_S(x'), y) - \log(1.0001 - \max_{k \ne y} p_S(x')_k) \\
+    &\quad + \beta (1 - p_S(x)_y) \operatorname{KL}(p_S(x) \Vert p_S(x')) \\
+    x' &= \operatorname{arg} \max_{x' \in B(x)} \operatorname{CE}(f_S(x'), y)
+    \end{split}
+    """,
     deviations="beta is that of the authors' training script (their function's default is 6). As in their code, the "
     "margin term is offset by 1e-4 inside the logarithm, and the clean prediction is not detached, neither in the "
     "divergence nor in its weight; the further offsets of 1e-12 and 1e-7 are not needed here.",

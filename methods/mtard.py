@@ -22,6 +22,14 @@ def decay(progress: float) -> float:
     version="zhao2022",
     family="multi-teacher",
     reference="Zhao et al., ECCV 2022",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= w_T \operatorname{KL}(p_T(x') \Vert p_S(x')) + w_N \operatorname{KL}(p_N(x) \Vert p_S(x)) \\
+    w_i &\leftarrow w_i - \eta (w_i - r_i / (r_T + r_N)), \quad
+      r_i = (\operatorname{KL}_i / \operatorname{KL}_i^{\mathrm{first}})^\beta \\
+    x' &= \operatorname{arg} \max_{x' \in B(x)} \operatorname{CE}(f_S(x'), y)
+    \end{split}
+    """,
     deviations="The KL is summed over classes; the authors' code averages over them (kl_scale = 0.1), takes ten times "
     "that on CIFAR-100, and offsets the teachers' log-probabilities by 1e-5. The weights of the losses move after the "
     "step, from its losses; in the code, between its losses and its gradient. Their rate is per step, as published, so "
@@ -70,6 +78,17 @@ class MTARD(Method):
     version="zhao2024",
     family="multi-teacher",
     reference="arXiv:2306.16170",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= w_T \operatorname{KL}(p_T^{\tau_T}(x') \Vert p_S(x')) +
+      w_N \operatorname{KL}(p_N^{\tau_N}(x) \Vert p_S(x)) \\
+    w_i &\leftarrow w_i - \eta (w_i - r_i / (r_T + r_N)), \quad
+      r_i = (\operatorname{KL}_i / \operatorname{KL}_i^{\mathrm{first}})^\beta \\
+    \tau_i &\leftarrow \operatorname{clip}_{[a, b]}(\tau_i - \rho \operatorname{sign}(H_i - H_j)), \quad
+      H_i = H(p_i^{\tau_i}) \\
+    x' &= \operatorname{arg} \max_{x' \in B(x)} \operatorname{CE}(f_S(x'), y)
+    \end{split}
+    """,
     deviations="As mtard. The weights of the losses stay in [0, 1] and sum to 1 by their formula, so that the code's "
     "clipping and renormalising are left out. Entropies are compared by their difference, which has the sign of the "
     "code's ratio less 1. Temperatures also move by a rate per step: a shorter run moves them less.",

@@ -11,6 +11,16 @@ from bench.method import Averaging
     version="jung2024",
     family="online-kd",
     reference="arXiv:2403.06668",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= \kappa \tau^2 [\alpha \operatorname{KL}(p_P^\tau(x') \Vert p_S^\tau(x')) +
+      \beta \operatorname{KL}(p_S^\tau(x) \Vert p_S^\tau(x'))] \\
+    &\quad + \lambda \operatorname{CE}(f_S(x'), y), \quad \bar\theta = \operatorname{mean}_{t \ge t_0} \theta_t \\
+    \mathcal{L}_P &= \alpha_P \operatorname{CE}(f_P(x'), y) +
+      \beta_P \kappa \tau_P^2 \operatorname{KL}(p_S^{\tau_P}(x') \Vert p_P^{\tau_P}(x')) \\
+    x' &= \operatorname{arg} \max_{x' \in B(x)} \operatorname{KL}(p_P(x) \Vert p_S(x'))
+    \end{split}
+    """,
     deviations="The weights are those of the authors' code on CIFAR-10, whose KL is a mean over classes: kl_scale, "
     "which matters beside the cross entropy, keeps that. Each network is trained by its own loss; in the code, which "
     "differentiates their sum, the peer's divergence from the student moves the student too. The peer is another "

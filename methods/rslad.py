@@ -12,6 +12,13 @@ from bench.losses import kl
     version="zi2021",
     family="adversarial-kd",
     reference="arXiv:2108.07969",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= \alpha \operatorname{KL}(p_T(x) \Vert p_S(x')) +
+      (1 - \alpha) \operatorname{KL}(p_T(x) \Vert p_S(x)) \\
+    x' &= \operatorname{arg} \max_{x' \in B(x)} \operatorname{KL}(p_T(x) \Vert p_S(x'))
+    \end{split}
+    """,
     deviations="The KL is summed over classes, as in the paper; the authors' CIFAR-10 code averages over them "
     "(kl_scale = 0.1) and offsets the teacher's log-probabilities by 1e-5.",
     passes="2*K + 6 + r",

@@ -13,6 +13,15 @@ from bench.losses import cross_entropy, kl_logits
     version="lee2026",
     family="adversarial-kd",
     reference="arXiv:2512.10275",
+    formula=r"""
+    \begin{split}
+    \mathcal{L}_S &= H_T [\operatorname{KL}(p_T(x') \Vert p_S(x')) +
+      \alpha t \operatorname{KL}(\sigma(\Delta_T) \Vert \sigma(\Delta_S))] \\
+    &\quad + \beta (1 - H_T / \log C) \operatorname{KL}(p_T(x) \Vert p_S(x)), \quad H_T = H(p_T(x')) \\
+    \Delta_i &= f_i(x') - f_i(x), \quad z = f_T(x) + \lambda e_y \nabla_x f_T(x)_y^\top (x' - x) \\
+    x' &= \operatorname{arg} \max_{x' \in B(x)} \operatorname{KL}(\sigma(z) \Vert p_S(x'))
+    \end{split}
+    """,
     deviations="The paper's loss, where the authors' code differs: the weight is the entropy itself (Eq. 8), not five "
     "times its excess over the batch's least, and the gradient term takes the one-sided difference f(x') - f(x) "
     "(Eq. 11), not f(x') - f(2x - x'), so that a step costs less than the code's. alpha is that of CIFAR-10 (the paper "

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from bench.method import METHODS
 from bench.ranking.across import across
 from bench.ranking.render import Format, render, to_markdown
-from bench.ranking.rows import FIELDS, Board, read_boards
+from bench.ranking.rows import Board, read_boards
 from bench.ranking.tables import build_all
 from bench.records import shipped_leaderboards
 from bench.scenario import load_scenario, shipped_scenarios
@@ -34,7 +34,7 @@ SHOWN = "digits-linf"  # in the README
 TABLES = Path("leaderboards/tables")
 RANKED, ACROSS = "ranking", "across"  # tables
 FORMS: dict[Format, str] = {"csv": "csv", "parquet": "parquet", "json": "json", "latex": "tex"}
-CATALOGUE_HEAD = """# Methods
+CATALOGUE_HEAD = r"""# Methods
 
 Written by `scripts/tables.py` from the registrations. `temper methods NAME` shows one in full.
 
@@ -43,6 +43,13 @@ K: attack steps; r, r_N: FLOPs of the robust and the natural teacher over the st
 the student's double backward; other names: auxiliary networks. Of methods with a warm-up, it is the cost before its
 end. The last column is what the meter counted in whole trials on the digits (K = 10, r = r_N = 8.63), per step.
 
+In the formulas $f$ are the logits of a network, $p$ their softmax $\sigma(f)$ and $p^\tau$ that at temperature $\tau$,
+$h$ features; of the student $S$, the robust teacher $T$, the natural teacher $N$, or a network $P$ that learns along.
+$D$ is a discriminator, $G$ a generator, and $\theta$ the student's weights, of which $\bar\theta$ is the average. Each
+loss trains the network of its index, and no other. $x$ is a clean input with label $y$, one-hot $e_y$, and $x'$ an
+adversarial one, in the ball $B(x)$. $C$: number of classes; $t$: share of the budget that is spent; $H$: entropy;
+sg: no gradient passes; $[a]_+$: the larger of $a$ and 0.
+
 | method | family | reference | needs | passes | on the digits |
 |---|---|---|---|---|---|"""
 
@@ -50,11 +57,11 @@ end. The last column is what the meter counted in whole trials on the digits (K 
 def generated() -> dict[Path, bytes]:
     """The content of every generated file, by its path below the root of the repository."""
     boards = [b for name in shipped_scenarios() for b in read_boards(load_scenario(name), shipped_leaderboards())]
-    tables = {_named(board.scenario.name, board): build_all(board) for board in boards}
-    shown = next(board for board in boards if _named(board.scenario.name, board) == SHOWN)
+    tables = {board.stem: build_all(board) for board in boards}
+    shown = next(board for board in boards if board.stem == SHOWN)
     settings: defaultdict[str, list[Board]] = defaultdict(list)
     for board in boards:
-        settings[_named(ACROSS, board)].append(board)
+        settings[board.named(ACROSS)].append(board)
     files = {Path("docs/methods.md"): _catalogue(shown)}
     files |= {Path("README.md"): _readme(to_markdown(tables[SHOWN][RANKED]))}
     files |= {TABLES / f"{name}.md": to_markdown(across(several)) for name, several in settings.items()}
@@ -63,11 +70,6 @@ def generated() -> dict[Path, bytes]:
     for name, frames in tables.items():
         written |= _files(name, frames)
     return written
-
-
-def _named(start: str, board: Board) -> str:
-    """`start` and whatever of the board's setting is not the default."""
-    return "-".join([start, *(value for key, value in board.fields.items() if value != FIELDS[key])])
 
 
 def _files(name: str, tables: dict[str, pd.DataFrame]) -> dict[Path, bytes]:
@@ -94,6 +96,7 @@ def _catalogue(board: Board) -> str:
         method, info = METHODS[name], METHODS[name].info
         fields = ", ".join(f"`{field} = {spec.default!r}`" for field, spec in method.model_fields.items())
         lines += ["", f"## {name}", "", inspect.cleandoc(method.__doc__ or ""), ""]
+        lines += ["$$", info.formula, "$$", ""] if info.formula else []
         lines += [f"Version {info.version}, track {info.track}. Hyper-parameters: {fields or 'none'}.", ""]
         lines += [f"Where papers and codes differ: {info.deviations}"] if info.deviations else ["No deviation known."]
     return "\n".join(lines) + "\n"

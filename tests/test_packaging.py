@@ -55,7 +55,7 @@ def test_the_requirements_fit_together() -> None:
 @pytest.mark.slow
 def test_the_wheel_holds_all_that_is_needed_and_nothing_else(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    expected = {"bench/py.typed", "methods/py.typed", "bench/_shipped/app.py"}
+    expected = {"bench/py.typed", "methods/py.typed", "methods/references.bib", "bench/_shipped/app.py"}
     expected |= {path.relative_to(ROOT).as_posix() for path in python_files_and_data()}
     expected |= {f"bench/_shipped/{path.relative_to(ROOT).as_posix()}" for path in shipped_records()}
     assert expected - names == set()

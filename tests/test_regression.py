@@ -63,7 +63,7 @@ def altered(entry: Entry, folder: Path, change: Table, **evaluation: Any) -> Ent
         update={"outcomes": outcome_hashes(frame), "robust": summarise(frame)["robust"], **evaluation}
     )
     record = entry.record.model_copy(update={"evaluation": verdict})
-    return Entry(record, folder, (frame["outcome"] == 255).to_numpy())
+    return Entry(record, folder, frame["outcome"].to_numpy())
 
 
 def fallen(count: int, attack: int = 2) -> Table:

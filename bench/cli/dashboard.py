@@ -18,12 +18,21 @@ def dashboard(
     leaderboards: Leaderboards = None,
 ) -> None:
     """Open the leaderboard in a browser, served from this machine."""
+    from bench.dashboard.palette import ACCENT
     from bench.files import SHIPPED
     from bench.records import local_leaderboards
 
-    command = [sys.executable, "-m", "streamlit", "run", str(SHIPPED / "app.py"), "--server.port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "bench.dashboard.serve",
+        "run",
+        str(SHIPPED / "app.py"),
+        "--server.port",
+        str(port),
+    ]
     command += ["--server.headless", str(headless).lower(), "--server.address", "localhost"]
     command += ["--server.fileWatcherType", "none", "--browser.gatherUsageStats", "false"]
-    command += ["--client.toolbarMode", "viewer"]
+    command += ["--client.toolbarMode", "viewer", "--theme.primaryColor", ACCENT, "--theme.baseRadius", "small"]
     environment = os.environ | {"TEMPER_LEADERBOARDS": str(local_leaderboards(leaderboards).resolve())}
     raise typer.Exit(subprocess.call(command, env=environment))

@@ -97,6 +97,7 @@ def _describe(method: Any) -> dict[str, Any]:
         "family": info.family,
         "needs": sorted(method.needs),
         "reference": info.reference,
+        "formula": info.formula,
         "deviations": info.deviations,
         "passes": info.passes or "measured",
         "track": info.track,

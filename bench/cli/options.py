@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from bench.errors import TemperError
@@ -73,7 +74,7 @@ def print_sheet(row: dict[str, Any]) -> None:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for key, value in row.items():
         if value not in ("", None, {}, []):
-            table.add_row(f"[bold]{key}[/]", words(value))
+            table.add_row(f"[bold]{key}[/]", escape(words(value)))
     console().print(table)
 
 

@@ -1,19 +1,20 @@
-"""Boards for the pages, computed once for each state of the files behind them."""
+"""Boards for the pages, computed once for each state of the files behind them. Nothing here is changed by a page."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import cast
 
-import pandas as pd
 import streamlit as st
 
+from bench.dashboard.view import View
 from bench.errors import TemperError
 from bench.files import cache
 from bench.hashing import digest
+from bench.ranking.collect import Collection, collect
+from bench.ranking.rows import FIELDS, board_of
 from bench.records import local_leaderboards, shipped_leaderboards
-from bench.scenario import SCENARIOS, Ruleset, Scenario, Tier, load_scenario, shipped_scenarios
+from bench.scenario import SCENARIOS, Scenario, load_scenario, shipped_scenarios
 
 READ = ("record.json", "outcomes.parquet")  # what a board reads of a record's folder
 EMBEDDED = "digits-linf"
@@ -37,9 +38,17 @@ def has_records(scenario: str) -> bool:
     return any(next(_records(root, scenario), None) for root in _roots())
 
 
-def board(scenario: str, ruleset: str, budget: str) -> pd.DataFrame:
-    """`bench.leaderboard` of the scenario as the files are now. Raises what that raises."""
-    return _board(scenario, ruleset, budget, fingerprint(scenario))
+def view(scenario: str, fields: Mapping[str, str]) -> View:
+    """The board of a scenario under these FIELDS, as the files are now. Raises what reading them raises."""
+    return _view(scenario, tuple({**FIELDS, **fields}.items()), fingerprint(scenario))
+
+
+def settings(scenario: str) -> list[dict[str, str]]:
+    """The settings (values of FIELDS) under which a scenario has records that count, the default first."""
+    found = _collection(scenario, fingerprint(scenario))
+    keys = {tuple(getattr(entry.record.trial, name) for name in FIELDS) for entry in found.entries.values()}
+    default = tuple(FIELDS.values())
+    return [dict(zip(FIELDS, key, strict=True)) for key in sorted(keys, key=lambda key: (key != default, key))]
 
 
 def fingerprint(scenario: str) -> str:
@@ -47,12 +56,16 @@ def fingerprint(scenario: str) -> str:
     return digest([_state(path) for path in _sources(scenario)])
 
 
-@st.cache_data(show_spinner="Reading records …", max_entries=64)
-def _board(scenario: str, ruleset: str, budget: str, fingerprint: str) -> pd.DataFrame:
-    """Cached by all its arguments; `fingerprint` is there for that alone."""
-    import bench
+@st.cache_resource(show_spinner="Computing ranks …", max_entries=64)
+def _view(scenario: str, fields: tuple[tuple[str, str], ...], fingerprint: str) -> View:
+    """Cached by all its arguments."""
+    return View.of(board_of(load_scenario(scenario), _collection(scenario, fingerprint), **dict(fields)))
 
-    return bench.leaderboard(scenario, ruleset=cast(Ruleset, ruleset), budget=cast(Tier, budget))
+
+@st.cache_resource(show_spinner="Reading records …", max_entries=8)
+def _collection(scenario: str, fingerprint: str) -> Collection:
+    """Cached by all its arguments; `fingerprint` is there for that alone."""
+    return collect(load_scenario(scenario))
 
 
 def _sources(scenario: str) -> Iterator[Path]:

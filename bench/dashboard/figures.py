@@ -1,139 +1,156 @@
-"""Charts: pure functions from a board to a Plotly figure. Backgrounds are clear, so light and dark pages both work."""
+"""Charts of a board: pure functions to Plotly figures. Backgrounds are clear, so light and dark pages both work."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 
-from bench.dashboard.palette import NEUTRAL, Look, looks
-from bench.dashboard.tables import labels, methods, teacher
+from bench.dashboard.palette import LINES, NEUTRAL, OUTCOMES, looks
 from bench.dashboard.text import escaped, shortened
 
-ROW = 42  # pixels a method
-FRAME = 120  # pixels for legend and axis
-LABEL = 18  # characters of a method's name beside its row
+ROW = 34  # pixels of a row of bars
+FRAME = 110  # pixels for axis and legend
+LABEL = 22  # characters of a name on an axis
 CLEAR = "rgba(0,0,0,0)"
 GRID = "rgba(128,128,128,0.2)"
+HATCH = {"fillmode": "overlay", "fgcolor": "rgba(255,255,255,0.6)", "size": 5}
 
 
-def interval_chart(frame: pd.DataFrame) -> go.Figure:
-    """Robust accuracy of every method with its 95% interval, best at the top; clean accuracy hollow, teacher dashed."""
-    board = methods(frame)
-    figure = go.Figure()
-    for family, look in looks(board["family"]).items():
-        rows = [k for k, name in enumerate(board["family"]) if name == family]
-        figure.add_trace(_robust(board, rows, family, look))
-    figure.add_trace(_clean(board))
-    _add_teacher(figure, frame, len(board))
-    return _laid_out(figure, board)
-
-
-def _robust(board: pd.DataFrame, rows: list[int], family: str, look: Look) -> go.Scatter:
-    """The markers and intervals of one family."""
-    part = board.iloc[rows]
-    robust = part["robust"].astype(float)
-    low, high = part["robust_low"].astype(float), part["robust_high"].astype(float)
-    error = {
-        "type": "data",
-        "symmetric": False,
-        "array": 100 * (high - robust).fillna(0),
-        "arrayminus": 100 * (robust - low).fillna(0),
-        "thickness": 2,
-        "width": 5,
-        "color": look.colour,
-    }
-    return go.Scatter(
-        x=100 * robust,
-        y=rows,
-        name=escaped(shortened(family, LABEL)),
-        mode="markers",
-        marker={"color": look.colour, "symbol": look.symbol, "size": 8},
-        error_x=error,
-        hoverinfo="text",
-        hovertext=_hover(part),
-    )
-
-
-def _clean(board: pd.DataFrame) -> go.Scatter:
-    return go.Scatter(
-        x=100 * board["clean"].astype(float),
-        y=list(range(len(board))),
-        name="clean accuracy",
-        mode="markers",
-        marker={"symbol": "circle-open", "size": 8, "color": NEUTRAL, "line": {"width": 1.5}},
-        hoverinfo="text",
-        hovertext=_hover(board),
-    )
-
-
-def _hover(board: pd.DataFrame) -> list[str]:
-    return [_words(label, row) for label, (_, row) in zip(labels(board), board.iterrows(), strict=True)]
-
-
-def _words(label: str, row: pd.Series) -> str:
-    """What a reader sees over a marker."""
-    lines = [f"<b>{escaped(shortened(label, 60))}</b>", f"robust {100 * row['robust']:.1f} %"]
-    if pd.notna(row["robust_low"]):
-        lines.append(f"95% interval {100 * row['robust_low']:.1f} to {100 * row['robust_high']:.1f}")
-    if pd.notna(row["tie_group"]):
-        lines.append(f"tie group {escaped(str(row['tie_group']))}")
-    lines.append(f"clean {100 * row['clean']:.1f} %")
-    return "<br>".join([*lines, *([] if row["status"] == "ranked" else [escaped(str(row["status"]))])])
-
-
-def _add_teacher(figure: go.Figure, frame: pd.DataFrame, rows: int) -> None:
-    """The teacher's robust accuracy as a dashed line over all rows, named at its upper end."""
-    guide = teacher(frame)
-    if guide is None:
-        return
-    x = 100 * float(guide["robust"])
-    line = {"color": NEUTRAL, "dash": "dash", "width": 1.5}
-    figure.add_shape(type="line", x0=x, x1=x, y0=-0.5, y1=rows - 0.5, line=line, layer="below")
-    figure.add_annotation(
-        x=x,
-        y=-0.5,
-        text=f"teacher {x:.1f}",
-        showarrow=False,
-        yanchor="bottom",
-        font={"color": NEUTRAL, "size": 13},
-    )
-
-
-def _laid_out(figure: go.Figure, board: pd.DataFrame) -> go.Figure:
-    rows = len(board)
-    ticks = [_tick(label, status) for label, status in zip(labels(board), board["status"], strict=True)]
-    shared = {"zeroline": False, "tickfont": {"size": 14}}
-    figure.update_yaxes(
-        tickvals=list(range(rows)), ticktext=ticks, range=[rows - 0.5, -0.5], showgrid=False, ticklen=8, **shared
-    )
-    figure.update_xaxes(
-        title="accuracy on the test split, %",
-        range=[-2, 102],
-        tickvals=list(range(0, 101, 20)),
-        showgrid=True,
-        gridcolor=GRID,
-        **shared,
-    )
-    figure.update_layout(
-        height=ROW * rows + FRAME,
-        margin={"l": 8, "r": 8, "t": 24, "b": 8},
+def dressed(figure: go.Figure, x: str, y: str, height: int = 420) -> go.Figure:
+    """What all charts share: clear ground, faint grid, titles of the axes, a legend above."""
+    axis = {"gridcolor": GRID, "zeroline": False, "tickfont": {"size": 13}, "automargin": True}
+    figure.update_xaxes(title=x, **axis)
+    figure.update_yaxes(title=y, **axis)
+    return figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 12, "t": 36, "b": 8},
         paper_bgcolor=CLEAR,
         plot_bgcolor=CLEAR,
         dragmode=False,
         hovermode="closest",
-        legend={
-            "orientation": "h",
-            "font": {"size": 13},
-            "y": -60 / (ROW * rows),
-            "yanchor": "top",
-            "x": 0,
-            "itemclick": False,
-        },
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0, "font": {"size": 12}, "title": ""},
     )
-    return figure
 
 
-def _tick(label: str, status: str) -> str:
-    """A method's name beside its row, and below it what keeps it out of the ranking."""
-    name = escaped(shortened(label, LABEL))
-    return name if status == "ranked" else f"{name}<br><span style='font-size:0.8em'>{escaped(status)}</span>"
+def front_chart(points: pd.DataFrame, x: str, y: str) -> go.Figure:
+    """Rows as points with error bars, those on the front joined and named.
+
+    `points` has label, row (what a click picks), family, x, y, on_front, and the ends of the bars, x_low, x_high, y_low
+    and y_high, NaN where they are not known.
+    """
+    figure = go.Figure()
+    edge = points[points["on_front"]].sort_values("x")
+    line = {"color": NEUTRAL, "dash": "dot", "width": 1.5}
+    figure.add_scatter(x=edge["x"], y=edge["y"], mode="lines", line=line, hoverinfo="skip", showlegend=False)
+    for family, look in looks(points["family"]).items():
+        part = points[points["family"] == family]
+        figure.add_scatter(
+            x=part["x"],
+            y=part["y"],
+            name=escaped(shortened(family, LABEL)),
+            mode="markers+text",
+            marker={"color": look.colour, "symbol": look.symbol, "size": 11, "line": {"width": 1, "color": NEUTRAL}},
+            text=[
+                escaped(shortened(n, LABEL)) if on else ""
+                for n, on in zip(part["label"], part["on_front"], strict=True)
+            ],
+            textposition="top center",
+            textfont={"size": 12},
+            error_x=_bars(part, "x", look.colour),
+            error_y=_bars(part, "y", look.colour),
+            customdata=part["row"],
+            hovertext=_hover(part, x, y),
+            hoverinfo="text",
+        )
+    return dressed(figure, x, y, 480)
+
+
+def differences_chart(pairs: pd.DataFrame) -> go.Figure:
+    """Paired differences with their intervals, one row a pair: `pair`, `mean`, `low`, `high` in points, `told`."""
+    figure = go.Figure()
+    figure.add_vline(0, line={"color": NEUTRAL, "width": 1})
+    for told, name, colour in ((True, "a difference", "#0072B2"), (False, "cannot be told", NEUTRAL)):
+        part = pairs[pairs["told"] == told]
+        figure.add_scatter(
+            x=part["mean"],
+            y=part["pair"].map(escaped),
+            name=name,
+            mode="markers",
+            marker={"color": colour, "size": 10, "symbol": "circle" if told else "circle-open"},
+            error_x=_bars(part.rename(columns={"mean": "x", "low": "x_low", "high": "x_high"}), "x", colour),
+            hovertemplate="%{y}: %{x:+.1f} points<extra></extra>",
+        )
+    figure.update_yaxes(autorange="reversed", categoryorder="array", categoryarray=[*pairs["pair"].map(escaped)])
+    return dressed(figure, "difference of robust accuracy, points", "", ROW * len(pairs) + FRAME)
+
+
+def outcomes_chart(shares: pd.DataFrame) -> go.Figure:
+    """What became of the test images, one bar a row: `shares` has a label as index, an outcome a column, percent."""
+    figure = go.Figure()
+    for k, outcome in enumerate(shares.columns):
+        look = OUTCOMES.get(outcome, OUTCOMES[""])
+        figure.add_bar(
+            x=shares[outcome],
+            y=[escaped(shortened(str(label), LABEL)) for label in shares.index],
+            name=escaped(outcome),
+            orientation="h",
+            marker={"color": look.colour, "pattern": {"shape": look.pattern, **HATCH}},
+            legendrank=k,
+            hovertemplate=f"%{{y}}: {escaped(outcome)} %{{x:.1f}} %<extra></extra>",
+        )
+    figure.update_layout(barmode="stack", bargap=0.3)
+    figure.update_yaxes(autorange="reversed")
+    return dressed(figure, "share of the test images, %", "", ROW * len(shares) + FRAME)
+
+
+def lines_chart(
+    lines: Mapping[str, pd.Series], x: str, y: str, *, marks: Mapping[str, float] | None = None
+) -> go.Figure:
+    """Series by name, each drawn over its index; `marks` are upright lines with their names."""
+    figure = go.Figure()
+    for k, (name, series) in enumerate(lines.items()):
+        figure.add_scatter(
+            x=series.index,
+            y=series,
+            name=escaped(shortened(name, LABEL)),
+            mode="lines+markers" if len(series) < 30 else "lines",
+            line={"color": LINES[k % len(LINES)], "dash": _DASHES[k % len(_DASHES)], "width": 2},
+            marker={"size": 6},
+        )
+    for name, place in (marks or {}).items():
+        line = {"color": NEUTRAL, "dash": "dash", "width": 1}
+        figure.add_vline(place, line=line, annotation={"text": name, "font": {"size": 12, "color": NEUTRAL}})
+    return dressed(figure, x, y, 360)
+
+
+def bars_chart(values: pd.Series, x: str, y: str, reference: pd.Series | None = None) -> go.Figure:
+    """One bar a name; `reference` as short lines over the bars of the same names."""
+    figure = go.Figure()
+    names = [escaped(str(name)) for name in values.index]
+    figure.add_bar(x=names, y=values, marker={"color": "#0072B2"}, name=escaped(str(values.name)))
+    if reference is not None:
+        mark = {"symbol": "line-ew-open", "size": 22, "color": NEUTRAL, "line": {"width": 3}}
+        figure.add_scatter(x=names, y=reference, mode="markers", marker=mark, name=escaped(str(reference.name)))
+    figure.update_xaxes(type="category")
+    return dressed(figure, x, y, 320)
+
+
+_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+
+
+def _bars(part: pd.DataFrame, axis: str, colour: str) -> dict[str, Any]:
+    """Error bars of an axis from its low and high ends, none where they are not known."""
+    middle = part[axis].astype(float)
+    up = (part[f"{axis}_high"].astype(float) - middle).fillna(0)
+    down = (middle - part[f"{axis}_low"].astype(float)).fillna(0)
+    return {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "color": colour, "thickness": 1.2}
+
+
+def _hover(part: pd.DataFrame, x: str, y: str) -> Sequence[str]:
+    return [
+        f"<b>{escaped(shortened(label, 60))}</b><br>{y}: {b:.1f}<br>{x}: {a:,.1f}"
+        for label, a, b in zip(part["label"], part["x"], part["y"], strict=True)
+    ]

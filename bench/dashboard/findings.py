@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bench.dashboard.tables import labels, methods, teacher
+from bench.dashboard.frames import methods, teacher
 from bench.dashboard.text import listed, shortened
+from bench.ranking.words import missing, rows
 
 NAMES = 6  # how many tied methods a sentence lists before it counts them
 
@@ -13,7 +14,7 @@ NAMES = 6  # how many tied methods a sentence lists before it counts them
 def finding(frame: pd.DataFrame) -> str:
     """Who leads and who is tied, as one sentence; plain text, not escaped. A board without methods gives ''."""
     board = methods(frame)
-    names = [shortened(label, 40) for label in labels(board)]
+    names = [shortened(label, 40) for label in board["label"]]
     ranked = [k for k, status in enumerate(board["status"]) if status == "ranked"]
     if not names:
         return ""
@@ -22,7 +23,26 @@ def finding(frame: pd.DataFrame) -> str:
     ties = {k: set(str(board["tie_group"].iloc[k])) for k in ranked}
     if len(ranked) == 1:
         return f"{names[ranked[0]]} is the only ranked method."
-    return _order(names, ties)
+    return _order(names, ties, board["robust"].tolist())
+
+
+def method_finding(frame: pd.DataFrame, row: int) -> str:
+    """Where one row of a ranking, by its place in it, stands: a sentence."""
+    board = rows(methods(frame))
+    own = board[row]
+    words = f"{own['label']}: {_percent(own['robust'])} robust"
+    if not missing(own["robust_low"]):
+        words += f" (95% interval {_number(own['robust_low'])} to {_number(own['robust_high'])})"
+    words += "" if missing(own["clean"]) else f" and {_percent(own['clean'])} clean"
+    if own["status"] != "ranked":
+        return f"{words}; {own['status']}, so not ranked."
+    ranked = [each for each in board if each["status"] == "ranked"]
+    words += f"; rank {own['rank']} of {len(ranked)}"
+    if own["rank_low"] != own["rank_high"]:
+        words += f", anywhere from {own['rank_low']} to {own['rank_high']}"
+    letters = set(str(own["tie_group"]))
+    tied = [each["label"] for each in ranked if each is not own and letters & set(str(each["tie_group"]))]
+    return f"{words}; tied with {listed(tied[:NAMES]) if tied else 'none'}."
 
 
 def figures_in_words(frame: pd.DataFrame) -> str:
@@ -39,7 +59,7 @@ def figures_in_words(frame: pd.DataFrame) -> str:
     return words + ("." if guide is None else f"; the teacher reaches {_percent(guide['robust'])}.")
 
 
-def _order(names: list[str], ties: dict[int, set[str]]) -> str:
+def _order(names: list[str], ties: dict[int, set[str]], robust: list[float]) -> str:
     """The first two groups by name, the rest by number."""
     first, rest = _group(list(ties), ties)
     if not rest and _all_tied(first, ties):
@@ -47,7 +67,7 @@ def _order(names: list[str], ties: dict[int, set[str]]) -> str:
     parts = [_leaders(first, names, ties)]
     if rest:
         second, last = _group(rest, ties)
-        parts.append(_followers(second, first, names, ties))
+        parts.append(f"{_followers(second, first, names, ties)} by {_margin(first, second, ties, robust)}")
         parts += [f"{len(last)} more {'follow' if len(last) > 1 else 'follows'}"] if last else []
     return "; ".join(parts) + "."
 
@@ -80,6 +100,14 @@ def _followers(rows: list[int], first: list[int], names: list[str], ties: dict[i
     if _all_tied(rows, ties):
         return f"{_names(rows, names)} are tied behind {whom}"
     return f"{names[rows[0]]} is behind {whom}, not significantly ahead of {_names(rows[1:], names)}"
+
+
+def _margin(first: list[int], second: list[int], ties: dict[int, set[str]], robust: list[float]) -> str:
+    """How far the second group is behind those of the first that it is behind of: `2.0 points`, `1.2 to 3.4 points`."""
+    ahead = [a for a in first if not any(ties[a] & ties[b] for b in second)] or first[:1]
+    gaps = [_number(robust[a] - robust[b]) for a in ahead for b in second]
+    ends = dict.fromkeys([min(gaps, key=float), max(gaps, key=float)])
+    return f"{' to '.join(ends)} points"
 
 
 def _names(rows: list[int], names: list[str]) -> str:

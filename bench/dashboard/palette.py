@@ -10,7 +10,15 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw
 
+ACCENT = "#0072B2"  # what is chosen or can be clicked
 NEUTRAL = "#888888"  # references: legible on white and on black
+
+
+class Fill(NamedTuple):
+    """How a part of a stacked bar is drawn: a colour, and a Plotly pattern that tells it without colour."""
+
+    colour: str
+    pattern: str = ""
 
 
 class Look(NamedTuple):
@@ -32,6 +40,19 @@ FAMILIES = {
     "baseline-kd": Look("#CC79A7", "cross"),
 }
 OTHERS = [Look(NEUTRAL, symbol) for symbol in ("triangle-down", "triangle-right", "x", "bowtie")]
+
+
+LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # of series that have no family
+
+OUTCOMES = {  # what became of a test image
+    "robust": Fill("#0072B2"),
+    "square": Fill("#009E73", "x"),
+    "fab-t": Fill("#CC79A7", "."),
+    "apgd-t": Fill("#E69F00", "\\"),
+    "apgd-ce": Fill("#D55E00", "/"),
+    "misclassified": Fill(NEUTRAL),
+    "": Fill("#56B4E9", "-"),
+}
 
 
 def looks(families: Iterable[str]) -> dict[str, Look]:

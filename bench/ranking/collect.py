@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,23 +11,34 @@ import numpy as np
 import pandas as pd
 
 from bench.errors import TemperError
-from bench.protocol import ROBUST
+from bench.protocol import MISCLASSIFIED, ROBUST
 from bench.records import RunRecord, local_leaderboards, read_record, record_folders, shipped_leaderboards
 from bench.scenario import Scenario
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One record, and whether each test example is robust: bool (N,), nothing for a failed trial."""
+    """One record, and the outcome of each test example: uint8 (N,), nothing for a failed trial."""
 
     record: RunRecord
     folder: Path
-    robust: np.ndarray | None
+    outcomes: np.ndarray | None
+
+    @property
+    def robust(self) -> np.ndarray | None:
+        """Whether each test example is robust: bool (N,)."""
+        return None if self.outcomes is None else self.outcomes == ROBUST
+
+    @property
+    def correct(self) -> np.ndarray | None:
+        """Whether each test example is classified right, unchanged: bool (N,)."""
+        return None if self.outcomes is None else self.outcomes != MISCLASSIFIED
 
     @property
     def accuracy(self) -> float:
         """Robust accuracy; a failed trial has 0."""
-        return 0.0 if self.robust is None else float(self.robust.mean())
+        robust = self.robust
+        return 0.0 if robust is None else float(robust.mean())
 
 
 @dataclass
@@ -72,10 +84,23 @@ def _entries(root: Path, scenario: Scenario, problems: list[str]) -> Iterator[En
 def read_entry(folder: Path, images: int) -> Entry:
     """The record of a folder and its outcomes on so many images. Raises TemperError that names the damaged file."""
     record = read_record(folder)
-    robust = None if record.evaluation is None else (read_outcomes(folder)["outcome"] == ROBUST).to_numpy()
-    if robust is not None and len(robust) != images:
-        raise TemperError(f"{folder / 'outcomes.parquet'} has {len(robust)} rows, the test split {images}")
-    return Entry(record, folder, robust)
+    outcomes = None if record.evaluation is None else read_outcomes(folder)["outcome"].to_numpy()
+    if outcomes is not None and len(outcomes) != images:
+        raise TemperError(f"{folder / 'outcomes.parquet'} has {len(outcomes)} rows, the test split {images}")
+    return Entry(record, folder, outcomes)
+
+
+def read_curve(folder: Path) -> pd.DataFrame:
+    """The learning curve of a folder: losses, and what else the method measured, over the budget spent in percent.
+
+    Empty where there is none, or where it cannot be read: it is attested, and nothing rests on it.
+    """
+    try:
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        table = [line["losses"] | line.get("metrics", {}) for line in lines]
+        return pd.DataFrame(table, index=[100 * line["progress"] for line in lines])
+    except (OSError, ValueError, KeyError, TypeError):
+        return pd.DataFrame()
 
 
 def read_outcomes(folder: Path) -> pd.DataFrame:

@@ -46,14 +46,30 @@ class Board:
     @property
     def robust(self) -> list[np.ndarray]:
         """Robust or not, bool (seeds, images) a row; a failed trial is robust nowhere."""
-        images = self.scenario.data.split.test
-        return [np.stack([np.zeros(images, bool) if e.robust is None else e.robust for e in row]) for row in self.rows]
+        return [np.stack([self._true_of(entry.robust) for entry in row]) for row in self.rows]
+
+    @property
+    def correct(self) -> list[np.ndarray]:
+        """Classified right or not, bool (seeds, images) a row; a failed trial is right nowhere."""
+        return [np.stack([self._true_of(entry.correct) for entry in row]) for row in self.rows]
+
+    def _true_of(self, examples: np.ndarray | None) -> np.ndarray:
+        return np.zeros(self.scenario.data.split.test, bool) if examples is None else examples
 
     @property
     def verdicts(self) -> list[list[EvaluationRecord | None]]:
         """The evaluations of each row, None for a failed trial, and then the teacher's where it was judged."""
         own = [[entry.record.evaluation for entry in row] for row in self.rows]
         return own if self.teacher is None else [*own, [self.teacher.card.evaluation]]
+
+    @property
+    def stem(self) -> str:
+        """What the board's files are called: the scenario, and whatever of the setting is not the default."""
+        return self.named(self.scenario.name)
+
+    def named(self, start: str) -> str:
+        """`start`, and whatever of the setting is not the default."""
+        return "-".join([start, *(value for key, value in self.fields.items() if value != FIELDS[key])])
 
     @property
     def setting(self) -> str:
@@ -74,14 +90,14 @@ def averaged(
 
 def read_board(scenario: Scenario, leaderboards: Path | None = None, **fields: str) -> Board:
     """The board of a scenario under these FIELDS; those not given have their defaults. It may have no rows."""
-    return _board(scenario, collect(scenario, leaderboards), FIELDS | fields)
+    return board_of(scenario, collect(scenario, leaderboards), **fields)
 
 
 def read_boards(scenario: Scenario, leaderboards: Path | None = None) -> Iterator[Board]:
     """Every board of a scenario that has rows; the records are read once."""
     found = collect(scenario, leaderboards)
     for key in sorted({_key(entry.record.trial) for entry in found.entries.values()}):
-        board = _board(scenario, found, dict(zip(FIELDS, key, strict=True)))
+        board = board_of(scenario, found, **dict(zip(FIELDS, key, strict=True)))
         if board.rows:
             yield board
 
@@ -90,10 +106,12 @@ def _key(trial: Trial) -> tuple[str, ...]:
     return tuple(getattr(trial, name) for name in FIELDS)
 
 
-def _board(scenario: Scenario, found: Collection, fields: Mapping[str, str]) -> Board:
-    rows, withdrawn = (_rows(scenario, [*each.values()], fields) for each in (found.entries, found.withdrawn))
+def board_of(scenario: Scenario, found: Collection, **fields: str) -> Board:
+    """`read_board` of records that are read already."""
+    setting = FIELDS | fields
+    rows, withdrawn = (_rows(scenario, [*each.values()], setting) for each in (found.entries, found.withdrawn))
     guide = _guide(scenario) if rows else None
-    return Board(scenario, fields, rows, withdrawn, found.reproductions, found.problems, guide)
+    return Board(scenario, setting, rows, withdrawn, found.reproductions, found.problems, guide)
 
 
 def _rows(scenario: Scenario, found: list[Entry], fields: Mapping[str, str]) -> list[list[Entry]]:

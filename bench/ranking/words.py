@@ -67,7 +67,9 @@ def notes(frame: pd.DataFrame) -> list[str]:
 
 def rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a frame as mappings."""
-    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+    bare = frame.copy(deep=False)
+    bare.attrs = {}  # which pandas copies with every row
+    return [{str(name): value for name, value in row.items()} for row in bare.to_dict("records")]
 
 
 def missing(value: Any) -> bool:

@@ -114,7 +114,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(tiny, student, temper):
     assert "pickle" in refused.err
 
 
-METHOD_KEYS = {"name", "version", "family", "needs", "reference", "deviations", "passes"}
+METHOD_KEYS = {"name", "version", "family", "needs", "reference", "formula", "deviations", "passes"}
 SCENARIO_KEYS = {"name", "fingerprint", "data", "threat", "student", "teachers", "budget"}
 ROW_KEYS = {
     *("rank", "rank_low", "rank_high", "tie_group", "method", "version", "family", "ruleset", "budget", "recipe"),

@@ -1,0 +1,195 @@
+"""Two to five methods side by side: what each survives, whether they differ, and on which images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from bench.dashboard import live
+from bench.dashboard.blocks import Block, Chart, Finding, Heading, Note, Picture, Pictures, Table
+from bench.dashboard.draw import draw
+from bench.dashboard.figures import differences_chart, outcomes_chart
+from bench.dashboard.text import listed, shortened
+from bench.dashboard.view import View
+from bench.dashboard.widgets import choose_board, choose_many, choose_one
+from bench.errors import TemperError
+from bench.protocol import ATTACKS, MISCLASSIFIED, ROBUST
+from bench.ranking.collect import Entry
+from bench.ranking.explanation import Explanation, explain, row_named
+from bench.ranking.statistics import mcnemar
+from bench.ranking.words import labels
+
+MOST = 5  # rows that are compared at once
+SHOWN = 6  # test images
+
+
+def blocks(view: View, names: Sequence[str]) -> list[Block]:
+    """The comparison of some rows of a board by their labels, at least two."""
+    pairs = [explain(view.board, *pair) for pair in combinations(names, 2)]
+    table = differences(pairs)
+    return [
+        Finding(compare_finding(pairs), pairs[0].text if len(pairs) == 1 else ""),
+        Chart(differences_chart(table), f"Paired differences: {compare_finding(pairs)}", "differences"),
+        Table(_listed(table)),
+        Heading("Which attack broke what"),
+        Finding(outcome_finding(outcome_shares(view, names))),
+        Chart(
+            outcomes_chart(outcome_shares(view, names)), "Stacked bars of what became of the test images.", "outcomes"
+        ),
+    ]
+
+
+def compare_finding(pairs: Sequence[Explanation]) -> str:
+    """Which of the rows can be told apart, in a sentence; each pair as a comparison that was planned."""
+    told = [pair for pair in pairs if pair.winner]
+    tied = [" and ".join(pair.names) for pair in pairs if not pair.winner]
+    beaten: dict[str, list[Explanation]] = {}
+    for pair in told:
+        beaten.setdefault(str(pair.winner), []).append(pair)
+    parts = [f"{winner} beats {_whom(winner, won)} by {_by(won)}" for winner, won in beaten.items()]
+    parts += [f"{listed(tied)} cannot be told apart"] if tied else []
+    return "; ".join(parts) + "."
+
+
+def differences(pairs: Sequence[Explanation]) -> pd.DataFrame:
+    """One row a pair, in points: its difference and 95% interval, and its p-value among all pairs of the board."""
+    return pd.DataFrame(
+        {
+            "pair": [f"{shortened(a, 24)} − {shortened(b, 24)}" for a, b in (pair.names for pair in pairs)],  # noqa: RUF001
+            **{end: [100 * getattr(pair.difference, end) for pair in pairs] for end in ("mean", "low", "high")},
+            "p": [pair.difference.p for pair in pairs],
+            "holm": [pair.holm for pair in pairs],
+            "told": [pair.winner is not None for pair in pairs],
+        }
+    )
+
+
+def outcome_shares(view: View, names: Sequence[str]) -> pd.DataFrame:
+    """What became of the test images, percent, mean over seeds; a row a method, a column an outcome."""
+    every = labels(view.ranked)
+    shares = {name: _shares(view.board.rows[row_named(every, name)]) for name in names}
+    return pd.DataFrame(shares).T
+
+
+def outcome_finding(shares: pd.DataFrame) -> str:
+    """Which attack did most of the work against each."""
+    broken = shares.drop(columns=["robust", "misclassified"])
+    most = zip(broken.index, broken.sum(axis=1), broken.max(axis=1), broken.idxmax(axis=1), strict=True)
+    words = [
+        f"{name}: {total:.1f} % broken" + f", {top:.1f} by {by} first" * (top > 0) for name, total, top, by in most
+    ]
+    return "; ".join(words) + "."
+
+
+def images_apart(one: Entry, other: Entry) -> np.ndarray:
+    """The test images, by number, that the student `one` resists and `other` classifies right but does not resist."""
+    if one.robust is None or other.robust is None or other.correct is None:
+        return np.empty(0, dtype=int)
+    return np.flatnonzero(one.robust & ~other.robust & other.correct)
+
+
+def image_blocks(view: View, names: Sequence[str], seed: int) -> list[Block]:
+    """Test images that the first student of a seed resists and the second does not, with what fools the second."""
+    every = labels(view.ranked)
+    one, other = (_of_seed(view.board.rows[row_named(every, name)], seed) for name in names[:2])
+    if one is None or other is None:
+        return [Note(f"{names[0]} and {names[1]} do not both have seed {seed}.")]
+    apart = images_apart(one, other)
+    words = _apart_in_words(names, one, other, seed)
+    if not len(apart):
+        return [Finding(words)]
+    try:
+        pictures = _pictures(view, other, apart[:SHOWN], names[1])
+    except TemperError as error:
+        return [Finding(words), Note("The images cannot be shown.", [str(error)], "warning")]
+    return [Finding(words, f"Each image, its adversarial version, and the change. {live.MADE}"), pictures]
+
+
+def page() -> None:
+    """Draw the page."""
+    st.title("Compare", anchor=False)
+    view = choose_board()
+    if view is None:
+        return
+    every = view.labels
+    names = choose_many("Methods", "pick", every, max_selections=MOST, placeholder="two to five rows")
+    if not names:
+        st.caption("Nothing is chosen: these are the two most robust rows.")
+    names = (names + [name for name in every if name not in names])[: max(2, len(names))]
+    if len(names) < 2:
+        st.info("This board has one row; a comparison needs two.")
+        return
+    draw(blocks(view, names))
+    draw([Heading("The images that make the difference")])
+    with st.container(horizontal=True):
+        first = choose_one("Resists", "resists", names, width=260)
+        second = choose_one("does not resist", "falls", [name for name in names if name != first], width=260)
+        seed = choose_one("Seed", "seed", _seeds(view), width=100)
+    draw(image_blocks(view, [first, second], int(seed)))
+
+
+def _seeds(view: View) -> list[str]:
+    return [str(k) for k in sorted({entry.record.trial.seed_index for row in view.board.rows for entry in row})]
+
+
+def _of_seed(row: Sequence[Entry], seed: int) -> Entry | None:
+    return next((entry for entry in row if entry.record.trial.seed_index == seed), None)
+
+
+def _whom(winner: str, won: Sequence[Explanation]) -> str:
+    return listed([next(name for name in pair.names if name != winner) for pair in won])
+
+
+def _by(won: Sequence[Explanation]) -> str:
+    sizes = sorted(abs(pair.difference.mean) for pair in won)
+    return " to ".join(dict.fromkeys(f"{100 * size:.1f}" for size in (sizes[0], sizes[-1]))) + " points"
+
+
+def _listed(table: pd.DataFrame) -> pd.DataFrame:
+    """The differences as readers see them."""
+    interval = [f"{low:+.1f} to {high:+.1f}" for low, high in zip(table["low"], table["high"], strict=True)]
+    return pd.DataFrame(
+        {
+            "pair": table["pair"],
+            "difference, points": table["mean"].map("{:+.1f}".format),
+            "95% interval": interval,
+            "p": table["p"].map("{:.2g}".format),
+            "p among all pairs (Holm)": ["" if p is None or np.isnan(p) else f"{p:.2g}" for p in table["holm"]],
+        }
+    )
+
+
+def _shares(row: Sequence[Entry]) -> pd.Series:
+    codes = {"robust": ROBUST, **{name: k for k, name in enumerate(ATTACKS, 1)}, "misclassified": MISCLASSIFIED}
+    outcomes = [entry.outcomes for entry in row if entry.outcomes is not None]
+    found = np.concatenate(outcomes) if outcomes else np.array([MISCLASSIFIED])
+    return pd.Series({name: 100 * float(np.mean(found == code)) for name, code in codes.items()})
+
+
+def _apart_in_words(names: Sequence[str], one: Entry, other: Entry, seed: int) -> str:
+    if one.robust is None or other.robust is None:
+        return "One of the two failed in training, and resists nothing."
+    test = mcnemar(one.robust, other.robust)
+    verdict = "differ" if test.p < 0.05 else "do not differ significantly"
+    return (
+        f"Of seed {seed}, {test.only_first} images are robust with {names[0]} alone and {test.only_second} with "
+        f"{names[1]} alone: these two students {verdict} (McNemar, p = {test.p:.2g})."
+    )
+
+
+def _pictures(view: View, other: Entry, index: np.ndarray, name: str) -> Pictures:
+    scenario = view.board.scenario
+    x, y = live.images(scenario.name)
+    found = live.adversarial(other.folder, scenario.name, tuple(int(k) for k in index))
+    guessed = live.student(other.folder)(found).argmax(1)
+    groups = []
+    for place, k in enumerate(index):
+        shown = Picture(live.pixels(x[k]), f"image {k}: {int(y[k])}")
+        fooled = Picture(live.pixels(found[place]), f"{shortened(name, 20)} says {int(guessed[place])}")
+        change = Picture(live.difference(x[k], found[place], scenario.threat.eps), "the change")
+        groups.append([shown, fooled, change])
+    return Pictures(groups)

@@ -1,0 +1,192 @@
+"""What no other row beats in everything at once: clean against robust, robust against compute and parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from bench.dashboard import data
+from bench.dashboard.blocks import Block, Chart, Finding, Heading, Note, Table
+from bench.dashboard.draw import draw
+from bench.dashboard.figures import front_chart
+from bench.dashboard.frames import methods
+from bench.dashboard.text import listed
+from bench.dashboard.view import View
+from bench.dashboard.widgets import choose_board, choose_many
+from bench.ranking.statistics import front, mean_interval, moderated_variance
+from bench.ranking.words import DASH
+from bench.scenario import Scenario
+
+ROBUST, CLEAN = "robust accuracy, %", "clean accuracy, %"
+NEAR = 20  # points below the best, within which rows are shown
+NEEDED = {
+    "compute": "A front of compute needs records under two rulesets or budgets",
+    "parameters": "A front of sizes needs records of two scenarios that differ in the student alone",
+}
+PASSES, PARAMETERS = "passes per training example", "parameters of the student"
+
+
+class Shown(NamedTuple):
+    """What the reader wants to see: rows that are picked, and whether rows far below the best are drawn."""
+
+    picked: Sequence[str]
+    everything: bool
+
+
+def blocks(
+    view: View, budgets: Sequence[View], students: Sequence[View], picked: Sequence[str] = (), everything: bool = False
+) -> list[Block]:
+    """The fronts of a board; of `budgets`, boards that differ from it in ruleset and budget alone, itself among them;
+    and of `students`, boards whose scenarios differ in the student alone.
+
+    Charts show the rows near the best, unless `everything` is asked for; tables those picked, else the front.
+    """
+    shown = Shown(picked, everything)
+    return [
+        Heading("Clean and robust"),
+        *_section(clean_and_robust(view), CLEAN, "clean", shown),
+        Heading("Robust and compute"),
+        *_or_why_not(robust_and_compute, budgets, PASSES, "compute", shown),
+        Heading("Robust and parameters"),
+        *_or_why_not(robust_and_parameters, students, PARAMETERS, "parameters", shown),
+    ]
+
+
+def clean_and_robust(view: View) -> pd.DataFrame:
+    """Rows by clean and robust accuracy; their error bars are 95% intervals."""
+    table = methods(view.ranked)
+    spread = zip(*moderated_variance([correct.mean(1) for correct in view.board.correct]), strict=True)
+    intervals = [mean_interval(correct, *own) for correct, own in zip(view.board.correct, spread, strict=True)]
+    low, high = (pd.Series([100 * getattr(each, end) for each in intervals], table.index) for end in ("low", "high"))
+    return _points(table, 100 * table["clean"].astype(float), low, high)
+
+
+def robust_and_compute(budgets: Sequence[View]) -> pd.DataFrame:
+    """Rows of several rulesets and budgets by what they spent and their robust accuracy."""
+    parts = []
+    for view in budgets:
+        table = methods(view.ranked)
+        spent = table["passes"].astype(float)
+        setting = f" ({view.board.fields['ruleset']} {view.board.fields['budget']})"
+        points = _points(table, spent, spent, spent)
+        parts.append(points.assign(label=points["label"] + setting))
+    return _smaller_is_better(parts)
+
+
+def robust_and_parameters(students: Sequence[View]) -> pd.DataFrame:
+    """Rows of scenarios that differ in the student alone, by its size."""
+    from bench.networks import build, parameters
+
+    parts = []
+    for view in students:
+        scenario, table = view.board.scenario, methods(view.ranked)
+        size = parameters(build(scenario.student, scenario.data.shape, scenario.data.classes))
+        sizes = pd.Series(float(size), index=table.index)
+        points = _points(table, sizes, sizes, sizes)
+        parts.append(points.assign(label=points["label"] + f" ({scenario.name})"))
+    return _smaller_is_better(parts)
+
+
+def same_but_student(one: Scenario, other: Scenario) -> bool:
+    """Whether two scenarios share all but the student: data, threat, teachers, protocol."""
+    return all(getattr(one, name) == getattr(other, name) for name in ("data", "threat", "teachers", "evaluation"))
+
+
+def front_finding(points: pd.DataFrame, what: str) -> str:
+    """Which rows are on the front, in words."""
+    names = points.loc[points["on_front"], "label"].tolist()
+    rest = len(points) - len(names)
+    if not names:
+        return "No row has both measures yet."
+    if not rest:
+        return f"All {len(names)} rows are on the front." if len(names) > 1 else f"{names[0]} is the only row."
+    verb = "is" if len(names) == 1 else "are"
+    others = "the other row is" if rest == 1 else f"each of the {rest} others is"
+    return f"{listed(names)} {verb} on the front: {others} behind one of them in {what}."
+
+
+def _points(table: pd.DataFrame, x: pd.Series, x_low: pd.Series, x_high: pd.Series) -> pd.DataFrame:
+    robust = {f"y{end}": 100 * table[f"robust{end}"].astype(float) for end in ("", "_low", "_high")}
+    points = pd.DataFrame(
+        {
+            "label": table["label"],
+            "row": table["label"],
+            "family": table["family"],
+            "x": x,
+            "x_low": x_low,
+            "x_high": x_high,
+            **robust,
+        }
+    )
+    return points.assign(on_front=front(points[["x", "y"]]))
+
+
+def _smaller_is_better(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    points = pd.concat(parts, ignore_index=True)
+    return points.assign(on_front=front(points[["x", "y"]], smaller=[0]))
+
+
+def _section(points: pd.DataFrame, x: str, key: str, shown: Shown) -> list[Block]:
+    what = f"{x.split(',')[0]} and robust accuracy"
+    listed_rows = points[points["row"].isin(shown.picked)] if shown.picked else points[points["on_front"]]
+    words, near = front_finding(points, what), points["y"] >= points["y"].max() - NEAR
+    seen = points if shown.everything else points[near]
+    outside = len(points) - len(seen)
+    beyond = f"{outside} rows more than {NEAR} points below the best lie outside the chart." if outside else ""
+    return [
+        Finding(words, beyond),
+        Chart(front_chart(seen, x, ROBUST), f"Scatter of {what}, a point a row. {words}", key, picks=True),
+        Table(_listed(listed_rows, x)),
+    ]
+
+
+def _or_why_not(
+    make: Callable[[Sequence[View]], pd.DataFrame], views: Sequence[View], x: str, key: str, shown: Shown
+) -> list[Block]:
+    if len(views) < 2:
+        return [Note(f"{NEEDED[key]}; there is one so far.")]
+    return _section(make(views), x, key, shown)
+
+
+def _listed(points: pd.DataFrame, x: str) -> pd.DataFrame:
+    """Points as readers see them in a table."""
+    shown = points.sort_values("y", ascending=False)
+    form = ",.1f" if "%" in x else ",.0f"
+    ends = zip(shown["y_low"], shown["y_high"], strict=True)
+    interval = ["" if np.isnan(low) else f"{low:.1f}{DASH}{high:.1f}" for low, high in ends]
+    left = pd.DataFrame({"row": shown["label"], x: shown["x"].map(lambda value: format(value, form))})
+    left[ROBUST], left["95% interval"] = shown["y"].map("{:.1f}".format), interval
+    return left
+
+
+def page() -> None:
+    """Draw the page."""
+    st.title("Fronts", anchor=False)
+    view = choose_board()
+    if view is None:
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        labels = view.labels
+        picked = choose_many("Rows", "pick", labels, placeholder="click points, or choose", width=420)
+        everything = st.toggle("Show all rows", key="everything", bind="query-params")
+    draw(blocks(view, _budgets(view), _other_students(view), picked, everything))
+
+
+def _budgets(view: View) -> list[View]:
+    """All boards of the scenario in the recipe and track of this one."""
+    name, fields = view.board.scenario.name, view.board.fields
+    same = [each for each in data.settings(name) if all(each[key] == fields[key] for key in ("recipe", "track"))]
+    return [found for each in same if (found := data.view(name, each)).board.rows]
+
+
+def _other_students(view: View) -> list[View]:
+    """The board, and those in the same setting whose scenarios differ in the student alone."""
+    one = view.board.scenario
+    others = [data.scenario(name) for name in data.scenarios() if name != one.name and data.has_records(name)]
+    same = [other for other in others if other is not None and same_but_student(one, other)]
+    views = [data.view(other.name, view.board.fields) for other in same]
+    return [view, *(each for each in views if each.board.rows)]

@@ -1,0 +1,64 @@
+"""Who is best, at what cost, and whether the difference is real."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from bench.dashboard import navigation
+from bench.dashboard.blocks import Block, Download, Downloads, Finding, Html
+from bench.dashboard.draw import draw
+from bench.dashboard.findings import figures_in_words, finding
+from bench.dashboard.frames import methods
+from bench.dashboard.table import SORTS, Selection, board_html
+from bench.dashboard.view import View, needs
+from bench.dashboard.widgets import choose_board, choose_many, choose_one
+from bench.ranking.render import Format, render
+
+FORMATS: dict[str, tuple[Format, str]] = {
+    "CSV": ("csv", "csv"),
+    "LaTeX": ("latex", "tex"),
+    "Markdown": ("markdown", "md"),
+}
+
+
+def blocks(view: View, selection: Selection, link: Callable[[str], str] = lambda name: "") -> list[Block]:
+    """The leaderboard of a board."""
+    return [
+        Finding(finding(view.ranked), figures_in_words(view.ranked)),
+        Html(board_html(view, selection, link)),
+        Downloads([_download(view, label) for label in FORMATS]),
+    ]
+
+
+def page() -> None:
+    """Draw the page."""
+    st.title("Robust accuracy under AutoAttack", anchor=False)
+    view = choose_board()
+    if view is None:
+        return
+    selection = _select(view)
+    draw(blocks(view, selection, lambda name: f"method?name={name}"))
+    opened = st.session_state["board"].get("open")
+    if opened:
+        navigation.go("method", name=opened)
+
+
+def _select(view: View) -> Selection:
+    """The choosers of what is shown of the board."""
+    board = methods(view.ranked)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        families = choose_many("Family", "family", sorted(set(board["family"])), placeholder="all", width=230)
+        teachers = sorted({name for method in board["method"] for name in needs(method)})
+        needed = choose_many("Needs", "needs", teachers, placeholder="any teacher", width=230)
+        sort = choose_one("Sort by", "sort", list(SORTS), format_func=lambda name: SORTS[name].title, width=200)
+        picked = choose_many("Compare", "pick", view.labels, placeholder="tick rows", width=300)
+        if len(picked) > 1:
+            navigation.link("compare", f"Compare these {len(picked)}", pick=picked)
+    return Selection(families, needed, sort, picked)
+
+
+def _download(view: View, label: str) -> Download:
+    form, suffix = FORMATS[label]
+    return Download(label, f"{view.board.stem}.{suffix}", lambda: render(view.ranked, form))

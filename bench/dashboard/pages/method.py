@@ -1,0 +1,238 @@
+"""One method: what it is, what it reached and at what cost, and how to run and cite it."""
+
+from __future__ import annotations
+
+import inspect
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from bench.citation import bibtex
+from bench.dashboard.blocks import Block, Chart, Code, Columns, Facts, Finding, Formula, Heading, Note, Plain, Table
+from bench.dashboard.draw import draw
+from bench.dashboard.figures import bars_chart, lines_chart
+from bench.dashboard.findings import method_finding
+from bench.dashboard.frames import methods
+from bench.dashboard.view import View, needs
+from bench.dashboard.widgets import choose_board, choose_one
+from bench.method import METHODS, Method
+from bench.ranking.collect import Entry, read_curve
+from bench.ranking.rows import FIELDS
+from bench.ranking.tables import checkpoints, classes, cost
+from bench.ranking.words import in_words, rows
+
+SPENT = "budget spent, %"
+COST = {
+    "passes": "passes per training example",
+    "teacher_share": "of them in teachers, %",
+    "other_share": "of them in networks of its own, %",
+    "seconds": "seconds of training",
+    "peak_megabytes": "peak memory, MB",
+    "judging_seconds": "seconds of judging",
+}
+
+
+def blocks(view: View, name: str) -> list[Block]:
+    """All that a board knows of a method; of a method without a row there, what its registration says."""
+    row = next((k for k, entries in enumerate(view.board.rows) if entries[0].record.trial.method == name), None)
+    known = METHODS[name] if name in METHODS else None  # noqa: SIM401
+    about: list[Block] = [] if known is None else _about(known)
+    if row is None:
+        return [Note(f"{name} has no row on this board."), *about, *_source(known)]
+    summary = view.rows[row]
+    entries = view.board.rows[row]
+    return [
+        Finding(method_finding(view.ranked, row)),
+        *about,
+        Heading("Seeds"),
+        Table(_seeds(entries)),
+        *_best_and_last(view, row),
+        *_curves(entries),
+        Columns([_against_eps(view, entries), _classes(view, row)]),
+        Heading("Diagnostics"),
+        Finding(_diagnosed(summary["diagnosed"], len(entries))),
+        Table(diagnostics(entries)),
+        Columns([_cost(view, row), [Heading("Run it again"), Code(command(entries))]]),
+        *_source(known),
+    ]
+
+
+def command(entries: Sequence[Entry]) -> str:
+    """The command that makes this row anew."""
+    trial = entries[0].record.trial
+    words = ["temper", "run", trial.scenario, "--method", trial.method, "--seeds", str(len(entries))]
+    for field in ("ruleset", "budget", "recipe"):
+        value = getattr(trial, field)
+        words += [f"--{field}", value] if value != FIELDS[field] else []
+    fields = METHODS[trial.method].model_fields if trial.method in METHODS else {}
+    for key, value in trial.hyperparameters.items():
+        if key not in fields or fields[key].default != value:
+            words += ["--set", f"{key}={value}"]
+    return shlex.join(words)
+
+
+def diagnostics(entries: Sequence[Entry]) -> pd.DataFrame:
+    """Each diagnostic over the seeds of a row: the value furthest from 0, threshold, verdicts, and seed 0 in words."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for entry in entries:
+        for name, value in (entry.record.evaluation.diagnostics if entry.record.evaluation else {}).items():
+            if isinstance(value, dict) and "verdict" in value:
+                found.setdefault(name, []).append(value)
+    return pd.DataFrame(
+        [
+            {
+                "diagnostic": name.replace("_", " "),
+                "worst value": f"{max((float(v['value']) for v in values), key=abs):.3g}",
+                "threshold": f"{float(values[0]['threshold']):.3g}",
+                "verdict": ", ".join(sorted({str(v["verdict"]) for v in values})),
+                "first seed in words": str(values[0].get("words", "")),
+            }
+            for name, values in found.items()
+        ]
+    )
+
+
+def page() -> None:
+    """Draw the page."""
+    title = st.empty()
+    view = choose_board()
+    on_board = [] if view is None else list(dict.fromkeys(methods(view.ranked)["method"]))
+    name = choose_one("Method", "name", [*on_board, *sorted(set(METHODS) - set(on_board))], width=260)
+    title.title(name, anchor=False)
+    if view is not None:
+        draw(blocks(view, name))
+    elif name in METHODS:
+        draw([*_about(METHODS[name]), *_source(METHODS[name])])
+
+
+def _about(method: type[Method]) -> list[Block]:
+    info = method.info
+    facts = [("family", info.family), ("version", info.version), ("reference", info.reference)]
+    facts += [("learns from", ", ".join(needs(info.name))), ("passes a step", info.passes or "measured")]
+    fields = [f"{name} = {field.default}" for name, field in method.model_fields.items()]
+    facts += [("settings", ", ".join(fields) or "none")]
+    facts += [("differs from its paper", info.deviations)] if info.deviations else []
+    formula: list[Block] = [Formula(info.formula)] if info.formula else []
+    return [Plain(inspect.getdoc(method) or ""), *formula, Facts(facts)]
+
+
+def _source(method: type[Method] | None) -> list[Block]:
+    """How to cite a method, and its code."""
+    if method is None:
+        return []
+    entry, file = bibtex(method), inspect.getsourcefile(method)
+    cite: list[Block] = [Heading("Cite it"), Code(entry, "bibtex")] if entry else []
+    code: list[Block] = [Heading("Its code"), Code(Path(file).read_text(), "python")] if file else []
+    return cite + code
+
+
+def _seeds(entries: Sequence[Entry]) -> pd.DataFrame:
+    table = []
+    for entry in entries:
+        record = entry.record
+        verdict, training = record.evaluation, record.training
+        table.append(
+            {
+                "seed": record.trial.seed_index,
+                "robust %": f"{100 * entry.accuracy:.1f}",
+                "clean %": "" if verdict is None else f"{100 * verdict.clean:.1f}",
+                "proved %": "" if verdict is None or verdict.proved is None else f"{100 * verdict.proved:.1f}",
+                "chosen at": "" if training is None else f"{100 * training.best.progress:.0f} % of the budget",
+                "seconds": "" if training is None else f"{training.seconds:.0f}",
+                "state": "collapsed" if training and training.collapsed else record.status,
+                "trial": record.trial_id,
+            }
+        )
+    return pd.DataFrame(table)
+
+
+def _curves(entries: Sequence[Entry]) -> list[Block]:
+    """Accuracy on validation of each seed's candidates, and what the first seed measured in training."""
+    trained = {e.record.trial.seed_index: e.record.training for e in entries if e.record.training}
+    if not trained:
+        return []
+    validation = {
+        f"seed {seed}": pd.Series([100 * c.robust for c in t.curve], [100 * c.progress for c in t.curve])
+        for seed, t in trained.items()
+    }
+    chosen = ", ".join(f"{100 * t.best.progress:.0f} % (seed {seed})" for seed, t in trained.items())
+    first, losses = min(trained), read_curve(entries[0].folder)
+    words = "Lines of accuracy on validation over the budget, one a seed."
+    left = Chart(lines_chart(validation, SPENT, "PGD-10 accuracy on validation, %"), words, "validation")
+    lines = {str(name): losses[name] for name in losses}
+    words = f"Lines of the losses of seed {first} over the budget."
+    right = [Chart(lines_chart(lines, SPENT, f"losses of seed {first}"), words, "losses")] if lines else []
+    finding = Finding(f"The checkpoint that is judged was chosen at {chosen} of the budget.")
+    return [Heading("Learning curves"), finding, Columns([[left], right]) if right else left]
+
+
+def _against_eps(view: View, entries: Sequence[Entry]) -> list[Block]:
+    verdicts = [e.record.evaluation for e in entries if e.record.evaluation and e.record.evaluation.curve]
+    if not verdicts:
+        return []
+    curves = pd.DataFrame([dict(verdict.curve) for verdict in verdicts])
+    lines = {entries[0].record.trial.method: 100 * curves.mean()}
+    if view.board.teacher and view.board.teacher.card.evaluation.curve:
+        lines["teacher"] = 100 * pd.Series(dict(view.board.teacher.card.evaluation.curve))
+    eps, norm = view.board.scenario.threat.eps, view.board.scenario.threat.norm
+    half = next((radius for radius, left in lines[entries[0].record.trial.method].items() if left < 50), None)
+    words = (
+        f"Half of the test images are lost at {norm} {half:.3g} or before."
+        if half
+        else "Over half stand at every radius."
+    )
+    return [
+        Heading("Accuracy against eps"),
+        Finding(words, "Under a cheap attack, mean over seeds; AutoAttack judges at the scenario's radius alone."),
+        Chart(lines_chart(lines, f"eps ({norm})", "accuracy, %", marks={"scenario": eps}), words, "eps"),
+    ]
+
+
+def _best_and_last(view: View, row: int) -> list[Block]:
+    table = checkpoints(view.board, view.ranked)
+    drop = table["drop"].iloc[row]
+    words = (
+        ""
+        if pd.isna(drop)
+        else f"From the chosen checkpoint to the last, PGD-20 accuracy changes by {-100 * drop:+.1f} points."
+    )
+    return [Heading("Best and last"), *([Finding(words)] if words else []), Table(_one(table, row))]
+
+
+def _classes(view: View, row: int) -> list[Block]:
+    table = classes(view.board, view.ranked)
+    names = [column for column in table if str(column).startswith("class_")]
+    by_class = 100 * table[names].astype(float).rename(columns=lambda name: name.removeprefix("class_"))
+    values, teacher = by_class.iloc[row].rename("robust"), None
+    if view.board.teacher is not None:
+        teacher = by_class.iloc[len(view.board.rows)].rename("teacher")
+    words = f"Class {values.idxmin()} is the weakest, at {values.min():.1f} %; "
+    words += f"class {values.idxmax()} the strongest, at {values.max():.1f} %."
+    figure = bars_chart(values, "class", "robust accuracy, %", teacher)
+    return [Heading("Each class"), Finding(words), Chart(figure, words, "classes")]
+
+
+def _cost(view: View, row: int) -> list[Block]:
+    spent = rows(cost(view.board, view.ranked))[row]
+    facts = [
+        (words, f"{100 * spent[name] if 'share' in name else spent[name]:,.1f}")
+        for name, words in COST.items()
+        if pd.notna(spent[name])
+    ]
+    return [Heading("Cost"), Facts(facts)]
+
+
+def _diagnosed(words: str, seeds: int) -> str:
+    if words == "all pass":
+        return f"No sign of gradient masking in any of {seeds} seed{'s' * (seeds > 1)}."
+    return f"Diagnostics: {words}."
+
+
+def _one(table: pd.DataFrame, row: int) -> pd.DataFrame:
+    """A row of a described table, as readers see it."""
+    words = in_words(table).iloc[[row]]
+    return words.drop(columns=["rank", "method"], errors="ignore").reset_index(drop=True)

@@ -1,0 +1,94 @@
+"""How to bring a method in; and a look at a record or a method file before it is sent."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from bench.dashboard import data
+from bench.dashboard.blocks import Block, Code, Finding, Heading, Note, Prose
+from bench.dashboard.draw import draw
+from bench.dashboard.text import listed
+from bench.dashboard.uploads import LIMIT, landing, read_source, read_upload
+from bench.ranking.rows import FIELDS
+
+STEPS = """
+1. Write one file: `temper methods new my-method` makes a skeleton that trains already.
+2. Check it: `temper methods check my-method --file my_method.py` runs the conformance suite.
+3. Run it: all seeds of the scenario, judged by AutoAttack, recorded under `leaderboards/`.
+4. Open a pull request with the file, its tests and the records. What is accepted is in `docs/policy.md`.
+"""
+COMMANDS = """temper methods new my-method
+temper methods check my-method --file my_method.py
+temper run digits-linf --method my-method --file my_method.py
+temper verify"""
+
+
+def blocks() -> list[Block]:
+    """How to submit."""
+    return [Prose(STEPS), Code(COMMANDS)]
+
+
+def record_blocks(content: bytes) -> list[Block]:
+    """What a dropped `record.json` says, what is wrong with it, and where it would land."""
+    record, problems = read_upload(content)
+    if record is None:
+        return [Note("This is no valid record.", problems, "error")]
+    trial = record.trial
+    parts: list[Block] = [Finding(f"{trial.method}, seed {trial.seed_index}, on {trial.scenario}: {record.status}.")]
+    parts += [Note("The record cannot be right:", problems, "error")] if problems else []
+    if trial.scenario not in data.scenarios():
+        return [
+            *parts,
+            Note(f"No scenario of that name ships, so it cannot be placed: {trial.scenario}.", kind="warning"),
+        ]
+    view = data.view(trial.scenario, {name: getattr(trial, name) for name in FIELDS})
+    if trial.train_fingerprint != view.board.scenario.train_fingerprint():
+        words = "It was made under another version of the scenario, and is not compared with its present rows."
+        return [*parts, Note(words, kind="warning")]
+    if not problems:
+        parts.append(Note("Everything that can be checked without the files beside it agrees.", kind="success"))
+    parts.append(Finding(landing(record, view)))
+    return [
+        *parts,
+        Note("Accuracies are attested until `temper verify` recomputes them from the outcomes beside the record."),
+    ]
+
+
+def source_blocks(content: bytes) -> list[Block]:
+    """What a dropped method file registers, and what is wrong with it."""
+    names, problems = read_source(content)
+    if problems:
+        return [Note("This file is not ready:", problems, "error")]
+    words = f"The file registers {listed(names)}, with all that a registration needs."
+    return [
+        Note(words, kind="success"),
+        Prose("It was read, not run. Where it lands is known once it has been trained and judged:"),
+        Code(
+            "\n".join(
+                f"temper methods check {name} --file FILE\ntemper run digits-linf --method {name} --file FILE"
+                for name in names
+            )
+        ),
+    ]
+
+
+def page() -> None:
+    """Draw the page."""
+    st.title("Submit a method", anchor=False)
+    draw(blocks())
+    draw([Heading("Look at it first")])
+    file = st.file_uploader(
+        "A record.json, or a method file",
+        type=["json", "py"],
+        max_upload_size=LIMIT,
+        help="It is read in this session and kept nowhere. No code of it runs.",
+    )
+    if file is None:
+        return
+    content = file.getvalue()
+    if len(content) > LIMIT * 1_000_000:
+        draw([Note(f"The file is larger than {LIMIT} MB.", kind="error")])
+    elif file.name.endswith(".py"):
+        draw(source_blocks(content))
+    else:
+        draw(record_blocks(content))

@@ -1,0 +1,168 @@
+"""An image of the reader's choice, under attack: the perturbation, the logits, and which methods hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+import torch
+from torch import Tensor
+
+from bench.dashboard import live
+from bench.dashboard.blocks import Block, Chart, Finding, Heading, Note, Picture, Pictures, Table
+from bench.dashboard.draw import draw
+from bench.dashboard.figures import bars_chart
+from bench.dashboard.live import Struck
+from bench.dashboard.text import listed, shortened
+from bench.dashboard.view import View
+from bench.dashboard.widgets import choose_board, choose_one, drawing_pad
+from bench.errors import TemperError
+from bench.ranking.collect import Entry
+
+LEVELS = 15  # of ink, one hexadecimal digit a pixel
+WIDEST = 2  # the largest radius, in those of the scenario
+TEST, DRAWN = "a test image", "my own drawing"
+
+
+def blocks(view: View, x: Tensor, label: int | None, chosen: str, eps: float) -> list[Block]:
+    """An image (C, H, W) under attack with radius `eps`: first the student of the row `chosen`, then one of each row.
+
+    `label` is the true class where it is known. What a student says of the unchanged image is what is attacked.
+    """
+    students, missing = _students(view)
+    if chosen not in students:
+        return [Note(f"The weights of {chosen} are not here.", missing, "warning")]
+    threat = view.board.scenario.threat.with_eps(eps)
+    struck = {name: live.strike(live.student(entry.folder), x, threat) for name, entry in students.items()}
+    own = struck[chosen]
+    return [
+        Finding(strike_finding(chosen, own, eps)),
+        _pictures(x, own, label, eps),
+        Chart(_logits(own), "Bars of the logits under attack, with those of the unchanged image as marks.", "logits"),
+        Heading("Which methods hold"),
+        Finding(holding_finding(struck)),
+        Table(holding(struck, label)),
+        Note("One student of each row, the first seed that is here. PGD on the margin in 50 steps: not AutoAttack."),
+    ]
+
+
+def strike_finding(name: str, struck: Struck, eps: float) -> str:
+    """What became of a student's answer."""
+    before, after = int(struck.clean.argmax()), int(struck.attacked.argmax())
+    if not eps:
+        return f"{name} says {before}. At eps = 0 nothing is changed."
+    held = (
+        f"{name} says {before}, and stays with it"
+        if before == after
+        else f"{name} says {before}, and {after} under attack"
+    )
+    return f"{held} (eps = {eps:.3g})."
+
+
+def holding_finding(struck: Mapping[str, Struck]) -> str:
+    """How many rows keep their answer."""
+    kept = [name for name, each in struck.items() if each.held]
+    if len(kept) == len(struck):
+        return f"All {len(struck)} keep their answer." if len(struck) > 1 else f"{kept[0]} keeps its answer."
+    names = f": {listed([shortened(name, 24) for name in kept])}" if 0 < len(kept) <= 8 else ""
+    return f"{len(kept)} of {len(struck)} keep their answer{names}."
+
+
+def holding(struck: Mapping[str, Struck], label: int | None) -> pd.DataFrame:
+    """What each row says before and under attack, and by what margin."""
+    table = []
+    for name, each in struck.items():
+        before, after = int(each.clean.argmax()), int(each.attacked.argmax())
+        right = {} if label is None else {"right at first": "yes" if before == label else "no"}
+        table.append(
+            {"row": name, "says": before, **right, "under attack": after, "holds": "yes" if each.held else "no"}
+        )
+    return pd.DataFrame(table)
+
+
+def from_ink(ink: str, shape: tuple[int, ...]) -> Tensor:
+    """An image (1, H, W) in [0, 1] from one hexadecimal digit a pixel; what is no digit, or is missing, is black."""
+    pixels = shape[1] * shape[2]
+    levels = [int(digit, 16) if digit in "0123456789abcdef" else 0 for digit in ink[:pixels].ljust(pixels, "0")]
+    return torch.tensor(levels, dtype=torch.float32).view(1, *shape[1:]) / LEVELS
+
+
+def page() -> None:
+    """Draw the page."""
+    st.title("Try it", anchor=False)
+    view = choose_board()
+    if view is None:
+        return
+    try:
+        x, y = live.images(view.board.scenario.name)
+    except TemperError as error:
+        draw([Note("The data of this scenario are not on this machine.", [str(error)], "warning")])
+        return
+    left, right = st.columns([1, 2.4], gap="large")
+    with left:
+        image, label = _image(view, x, y)
+        eps = _radius(view)
+        chosen = choose_one("Student", "student", view.labels)
+    with right:
+        if image.any():
+            draw(blocks(view, image, label, chosen, eps))
+        else:
+            st.info("Draw something: every student will say what it sees.")
+
+
+def _image(view: View, x: Tensor, y: Tensor) -> tuple[Tensor, int | None]:
+    """The image that the reader chose or drew, and its label where it has one."""
+    grey = view.board.scenario.data.shape[0] == 1
+    source = choose_one("Image", "image", [TEST, DRAWN] if grey else [TEST])
+    if source == DRAWN:
+        ink = drawing_pad(view.board.scenario.data.shape)
+        return from_ink(ink, view.board.scenario.data.shape), None
+    number = st.number_input("Number", 0, len(x) - 1, 0, key="number", bind="query-params")
+    return x[number], int(y[number])
+
+
+def _radius(view: View) -> float:
+    radius = view.board.scenario.threat.eps
+    times = st.slider(
+        "eps, in that of the scenario",
+        0.0,
+        float(WIDEST),
+        1.0,
+        0.05,
+        key="times",
+        bind="query-params",
+        help=f"1 is {view.board.scenario.threat.norm} {radius:.4g}, at which the board is judged.",
+    )
+    return float(times) * radius
+
+
+def _students(view: View) -> tuple[dict[str, Entry], list[str]]:
+    """Of each row that competes, the first trial whose weights are here; and why others are not."""
+    found, missing = {}, []
+    for name, row in zip(view.labels, view.board.rows, strict=True):
+        here = next((entry for entry in row if (entry.folder / "best.safetensors").is_file()), None)
+        if here is None:
+            missing.append(f"no weights of {name} are kept beside its records")
+        else:
+            found[name] = here
+    return found, missing
+
+
+def _pictures(x: Tensor, own: Struck, label: int | None, eps: float) -> Pictures:
+    said = int(own.attacked.argmax())
+    return Pictures(
+        [
+            [
+                Picture(live.pixels(x), "the image" if label is None else f"the image: {label}"),
+                Picture(live.pixels(own.image), f"under attack: {said}"),
+                Picture(live.difference(x, own.image, eps), "the change"),
+            ]
+        ]
+    )
+
+
+def _logits(own: Struck) -> go.Figure:
+    after = pd.Series(own.attacked.numpy(), name="under attack")
+    return bars_chart(after, "class", "logit", pd.Series(own.clean.numpy(), name="unchanged"))

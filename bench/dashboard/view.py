@@ -1,0 +1,86 @@
+"""A board as the pages see it: its ranking, and beside each row what else readers are shown of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from bench.dashboard.frames import methods
+from bench.method import METHODS
+from bench.ranking.board import ranking
+from bench.ranking.published import published
+from bench.ranking.rows import Board
+from bench.ranking.words import DASH, labels, notes, rows
+from bench.records import EvaluationRecord
+
+PUBLISHED_ON = "CIFAR-10"  # the data set of most published numbers
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A board with its ranking: what every page is made from."""
+
+    board: Board
+    ranked: pd.DataFrame
+
+    @classmethod
+    def of(cls, board: Board) -> View:
+        """The view of a board."""
+        return cls(board, ranking(board))
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """What the rows that compete are called, in their order, which is that of `board.rows`."""
+        return methods(self.ranked)["label"].tolist()
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of the ranking, each with its `label`, `note` and `needs`; those that compete also with the
+        `accuracies` of their seeds, what was `diagnosed`, and what is `published` of the method on PUBLISHED_ON."""
+        table = [row | {"needs": needs(row["method"])} for row in rows(self.ranked)]
+        for row, label, note in zip(table, labels(self.ranked), notes(self.ranked), strict=True):
+            row |= {"label": label, "note": _note(row, note)}
+        papers = _papers(self)
+        for row, entries in zip(table, self.board.rows, strict=False):
+            row["accuracies"] = [entry.accuracy for entry in entries]
+            row["diagnosed"] = diagnosed([entry.record.evaluation for entry in entries])
+            row["published"] = papers.get(row["method"], "")
+        return table
+
+
+def needs(method: str) -> list[str]:
+    """The teachers that a method learns from, as readers call them; `none` for one that has none."""
+    known = METHODS[method].needs if method in METHODS else set()
+    return sorted(name.replace("_", " ") for name in known) or ["none"]
+
+
+def diagnosed(verdicts: Sequence[EvaluationRecord | None]) -> str:
+    """The soundness diagnostics of a row in words: `all pass`, or each that did not and in how many seeds."""
+    judged = [verdict.diagnostics for verdict in verdicts if verdict and verdict.diagnostics]
+    if not judged:
+        return "not measured"
+    trips = Counter(
+        (str(found.get("verdict")), name.replace("_", " "))
+        for diagnostics in judged
+        for name, found in diagnostics.items()
+        if isinstance(found, dict) and found.get("verdict") != "pass"
+    )
+    words = [f"{verdict}: {name} ({count} of {len(judged)})" for (verdict, name), count in sorted(trips.items())]
+    return "; ".join(words) or "all pass"
+
+
+def _note(row: dict[str, Any], note: str) -> str:
+    return "reference, not ranked" if row["status"] == "unranked" else note
+
+
+def _papers(view: View) -> dict[str, str]:
+    """What papers print for AutoAttack, by method, in percent: `48.1`, or the lowest and the highest."""
+    table = published(view.board, view.ranked)
+    table = table[table["dataset"] == PUBLISHED_ON]
+    ends = zip(table["method"], table["published_low"], table["published_high"], strict=True)
+    return {method: DASH.join(dict.fromkeys([f"{100 * low:.1f}", f"{100 * high:.1f}"])) for method, low, high in ends}
