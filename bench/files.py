@@ -48,6 +48,12 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text)
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file of bytes atomically."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def cache() -> Path:
     """Where trained teachers and downloads are kept: `TEMPER_CACHE`, or `~/.cache/temper`."""
     return Path(os.environ.get("TEMPER_CACHE") or Path.home() / ".cache" / "temper")

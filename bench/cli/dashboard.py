@@ -1,10 +1,11 @@
-"""`temper dashboard`: open the web page."""
+"""`temper dashboard` and `temper export-site`: the web page, served or as files."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,21 +19,32 @@ def dashboard(
     leaderboards: Leaderboards = None,
 ) -> None:
     """Open the leaderboard in a browser, served from this machine."""
-    from bench.dashboard.palette import ACCENT
+    from bench.dashboard.palette import ACCENT, ACCENT_DARK
     from bench.files import SHIPPED
     from bench.records import local_leaderboards
 
-    command = [
-        sys.executable,
-        "-m",
-        "bench.dashboard.serve",
-        "run",
-        str(SHIPPED / "app.py"),
-        "--server.port",
-        str(port),
-    ]
-    command += ["--server.headless", str(headless).lower(), "--server.address", "localhost"]
-    command += ["--server.fileWatcherType", "none", "--browser.gatherUsageStats", "false"]
-    command += ["--client.toolbarMode", "viewer", "--theme.primaryColor", ACCENT, "--theme.baseRadius", "small"]
+    options = {
+        "server.port": port,
+        "server.headless": str(headless).lower(),
+        "server.address": "localhost",
+        "server.fileWatcherType": "none",
+        "browser.gatherUsageStats": "false",
+        "client.toolbarMode": "viewer",
+        "theme.light.primaryColor": ACCENT,
+        "theme.dark.primaryColor": ACCENT_DARK,
+    }
+    command = [sys.executable, "-m", "bench.dashboard.serve", "run", str(SHIPPED / "app.py")]
+    command += [f"--{name}={value}" for name, value in options.items()]
     environment = os.environ | {"TEMPER_LEADERBOARDS": str(local_leaderboards(leaderboards).resolve())}
     raise typer.Exit(subprocess.call(command, env=environment))
+
+
+def export_site(
+    folder: Annotated[Path, typer.Argument(help="An empty folder, or one that an earlier export wrote.")],
+    leaderboards: Leaderboards = None,
+) -> None:
+    """Write the dashboard as files, for hosting without a server."""
+    from bench.dashboard.site import export
+
+    pages = export(folder, leaderboards)
+    print(f"{len(pages)} pages in {folder}; open {folder / 'index.html'}")

@@ -37,6 +37,7 @@ app.command("methods")(inspect.methods)
 app.command("scenarios")(inspect.scenarios)
 app.add_typer(teacher.app, name="teacher")
 app.command("dashboard")(dashboard.dashboard)
+app.command("export-site")(dashboard.export_site)
 app.command("doctor")(doctor.doctor)
 
 

@@ -40,12 +40,12 @@ def has_records(scenario: str) -> bool:
 
 def view(scenario: str, fields: Mapping[str, str]) -> View:
     """The board of a scenario under these FIELDS, as the files are now. Raises what reading them raises."""
-    return _view(scenario, tuple({**FIELDS, **fields}.items()), fingerprint(scenario))
+    return _view(scenario, tuple({**FIELDS, **fields}.items()), _state_now(scenario))
 
 
 def settings(scenario: str) -> list[dict[str, str]]:
     """The settings (values of FIELDS) under which a scenario has records that count, the default first."""
-    found = _collection(scenario, fingerprint(scenario))
+    found = _collection(scenario, _state_now(scenario))
     keys = {tuple(getattr(entry.record.trial, name) for name in FIELDS) for entry in found.entries.values()}
     default = tuple(FIELDS.values())
     return [dict(zip(FIELDS, key, strict=True)) for key in sorted(keys, key=lambda key: (key != default, key))]
@@ -54,6 +54,12 @@ def settings(scenario: str) -> list[dict[str, str]]:
 def fingerprint(scenario: str) -> str:
     """Digest of the paths, times and sizes of all files that a board of the scenario is made from."""
     return digest([_state(path) for path in _sources(scenario)])
+
+
+@st.cache_data(show_spinner=False, ttl=1)
+def _state_now(scenario: str) -> str:
+    """The fingerprint, looked up once a second at most: a page asks several times."""
+    return fingerprint(scenario)
 
 
 @st.cache_resource(show_spinner="Computing ranks …", max_entries=64)

@@ -80,7 +80,7 @@ def differences_chart(pairs: pd.DataFrame) -> go.Figure:
             name=name,
             mode="markers",
             marker={"color": colour, "size": 10, "symbol": "circle" if told else "circle-open"},
-            error_x=_bars(part.rename(columns={"mean": "x", "low": "x_low", "high": "x_high"}), "x", colour),
+            error_x=_bars(part.rename(columns={"mean": "x", "low": "x_low", "high": "x_high"}), "x", colour, 0.8),
             hovertemplate="%{y}: %{x:+.1f} points<extra></extra>",
         )
     figure.update_yaxes(autorange="reversed", categoryorder="array", categoryarray=[*pairs["pair"].map(escaped)])
@@ -141,12 +141,20 @@ def bars_chart(values: pd.Series, x: str, y: str, reference: pd.Series | None = 
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
 
-def _bars(part: pd.DataFrame, axis: str, colour: str) -> dict[str, Any]:
+def _bars(part: pd.DataFrame, axis: str, colour: str, faint: float = 0.3) -> dict[str, Any]:
     """Error bars of an axis from its low and high ends, none where they are not known."""
     middle = part[axis].astype(float)
     up = (part[f"{axis}_high"].astype(float) - middle).fillna(0)
     down = (middle - part[f"{axis}_low"].astype(float)).fillna(0)
-    return {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "color": colour, "thickness": 1.2}
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": up,
+        "arrayminus": down,
+        "color": f"rgba({', '.join(str(int(colour[k : k + 2], 16)) for k in (1, 3, 5))}, {faint})",
+        "thickness": 1.5,
+        "width": 0,
+    }
 
 
 def _hover(part: pd.DataFrame, x: str, y: str) -> Sequence[str]:

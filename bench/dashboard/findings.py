@@ -67,7 +67,7 @@ def _order(names: list[str], ties: dict[int, set[str]], robust: list[float]) -> 
     parts = [_leaders(first, names, ties)]
     if rest:
         second, last = _group(rest, ties)
-        parts.append(f"{_followers(second, first, names, ties)} by {_margin(first, second, ties, robust)}")
+        parts.append(_followers(second, first, names, ties, robust))
         parts += [f"{len(last)} more {'follow' if len(last) > 1 else 'follows'}"] if last else []
     return "; ".join(parts) + "."
 
@@ -91,22 +91,24 @@ def _leaders(rows: list[int], names: list[str], ties: dict[int, set[str]]) -> st
     return f"{names[rows[0]]} leads, not significantly ahead of {_names(rows[1:], names)}"
 
 
-def _followers(rows: list[int], first: list[int], names: list[str], ties: dict[int, set[str]]) -> str:
-    """The second group, behind all of the first where that is significant, else behind its best."""
+def _followers(
+    rows: list[int], first: list[int], names: list[str], ties: dict[int, set[str]], robust: list[float]
+) -> str:
+    """The second group and by how much, behind all of the first where that is significant, else behind its best."""
     behind_all = not any(ties[a] & ties[b] for a in rows for b in first)
     whom = "it" if len(first) == 1 else "them" if behind_all else names[first[0]]
+    behind = f"behind {whom} by {_margin(first if behind_all else first[:1], rows, robust)}"
     if len(rows) == 1:
-        return f"{names[rows[0]]} is behind {whom}"
+        return f"{names[rows[0]]} is {behind}"
     if _all_tied(rows, ties):
-        return f"{_names(rows, names)} are tied behind {whom}"
-    return f"{names[rows[0]]} is behind {whom}, not significantly ahead of {_names(rows[1:], names)}"
+        return f"{_names(rows, names)} are tied {behind}"
+    return f"{names[rows[0]]} is {behind}, not significantly ahead of {_names(rows[1:], names)}"
 
 
-def _margin(first: list[int], second: list[int], ties: dict[int, set[str]], robust: list[float]) -> str:
-    """How far the second group is behind those of the first that it is behind of: `2.0 points`, `1.2 to 3.4 points`."""
-    ahead = [a for a in first if not any(ties[a] & ties[b] for b in second)] or first[:1]
-    gaps = [_number(robust[a] - robust[b]) for a in ahead for b in second]
-    ends = dict.fromkeys([min(gaps, key=float), max(gaps, key=float)])
+def _margin(ahead: list[int], behind: list[int], robust: list[float]) -> str:
+    """The gaps between two groups: `2.0 points`, `1.2 to 3.4 points`."""
+    gaps = [robust[a] - robust[b] for a in ahead for b in behind]
+    ends = dict.fromkeys(map(_number, (min(gaps), max(gaps))))
     return f"{' to '.join(ends)} points"
 
 

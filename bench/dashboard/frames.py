@@ -11,8 +11,10 @@ COMPETING = ("ranked", "provisional", "failed")  # statuses of rows that a board
 
 def methods(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows that compete, in their order, with what each is called as `label`."""
-    named = frame.assign(label=labels(frame))
-    return named[named["status"].isin(COMPETING)]
+    bare = frame.copy(deep=False)
+    bare.attrs = {}  # which pandas copies with every selection
+    bare["label"] = labels(frame)
+    return bare[bare["status"].isin(COMPETING)]
 
 
 def teacher(frame: pd.DataFrame) -> pd.Series | None:

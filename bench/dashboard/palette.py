@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw
 
-ACCENT = "#0072B2"  # what is chosen or can be clicked
+ACCENT, ACCENT_DARK = "#0072B2", "#4AA3DF"  # what is chosen or can be clicked, on white and on black
 NEUTRAL = "#888888"  # references: legible on white and on black
 
 

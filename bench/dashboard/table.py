@@ -25,20 +25,19 @@ SPARK = (64, 18)  # pixels of a sparkline
 
 
 class Sort(NamedTuple):
-    """An order of rows: what the reader calls it, its value in a row, and whether the largest comes first."""
+    """An order of rows: by a field of the ranking, the largest first or the smallest."""
 
-    title: str
-    value: Callable[[dict[str, Any]], Any]
+    field: str
     down: bool = True
 
 
 SORTS = {
-    "robust": Sort("robust accuracy", lambda row: row["robust"]),
-    "method": Sort("method", lambda row: row["method"], down=False),
-    "clean": Sort("clean accuracy", lambda row: row["clean"]),
-    "gap": Sort("gap closed", lambda row: row["gap_closed"]),
-    "passes": Sort("passes, least first", lambda row: row["passes"], down=False),
-    "seconds": Sort("seconds, least first", lambda row: row["seconds"], down=False),
+    "robust": Sort("robust"),
+    "clean": Sort("clean"),
+    "gap closed": Sort("gap_closed"),
+    "passes": Sort("passes", down=False),
+    "seconds": Sort("seconds", down=False),
+    "method": Sort("label", down=False),
 }
 
 
@@ -65,10 +64,10 @@ NOTHING_CHOSEN = Selection()
 def board_html(view: View, selection: Selection = NOTHING_CHOSEN, link: Callable[[str], str] = lambda name: "") -> str:
     """The table; `link` gives the address of a method's page by the method's name ("" for none)."""
     table = view.rows
-    shown = sorted((row for row in table if selection.shows(row)), key=lambda row: _place(row, selection.sort))
+    shown = in_order([row for row in table if selection.shows(row)], selection.sort)
     looked_up = looks(row["family"] for row in table if row["status"] in COMPETING)
     guide = next((row["robust"] for row in table if row["status"] == "unranked"), None)
-    return _template("board.html").render(
+    return template("board.html").render(
         rows=shown,
         sort=selection.sort,
         sorts=SORTS,
@@ -96,14 +95,13 @@ def sparkline(accuracies: Sequence[float], mean: float, span: float) -> list[tup
     return [(4 + k * step, height / 2 - scale * (value - mean)) for k, value in enumerate(accuracies)]
 
 
-def _place(row: dict[str, Any], sort: str) -> tuple[Any, ...]:
-    """Sort key: competing rows first, then by the value asked for, unknown ones last."""
+def in_order(table: Sequence[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
+    """Rows in one of the SORTS: those that compete first, and unknown values last."""
     order = SORTS.get(sort, SORTS["robust"])
-    value = order.value(row)
-    apart = row["status"] not in COMPETING
-    if missing(value):
-        return apart, 1, 0
-    return apart, 0, -value if order.down else value
+    known = [row for row in table if not missing(row[order.field])]
+    known.sort(key=lambda row: row[order.field], reverse=order.down)
+    unknown = [row for row in table if missing(row[order.field])]
+    return sorted(known + unknown, key=lambda row: row["status"] not in COMPETING)
 
 
 @cache
@@ -121,7 +119,8 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _template(name: str) -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """A template of `assets/`; what is put into it is escaped."""
     return _environment().get_template(name)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
 import streamlit as st
 
 from bench.dashboard import data
-from bench.dashboard.palette import ACCENT
 from bench.dashboard.table import asset
 from bench.dashboard.text import code_span
 from bench.dashboard.view import View
@@ -27,6 +26,13 @@ HELP = {
     "recipe": "strong: weight averaging and adversarial weight perturbation around every method.",
     "track": "data-free: the method never sees the training images. extra-data: it sees more of them.",
 }
+HOST = """.holder {
+  --accent: var(--st-primary-color);
+  --ground: var(--st-background-color);
+  color: var(--st-text-color);
+  font-family: var(--st-font);
+}
+"""
 COMPONENT = """
 const holder = (root) => root.querySelector(".holder") ?? root.appendChild(
   Object.assign(document.createElement("div"), { className: "holder" }));
@@ -44,21 +50,14 @@ export default function ({ parentElement, data, setTriggerValue }) {
 
 
 def board_table(markup: str, key: str = "board") -> Any:
-    """The leaderboard's table; what was clicked last is in the result's `sort`, `pick` and `open`, else None."""
+    """The leaderboard's table; the method that was opened last is in the result's `open`, else None."""
     return _component()(
         data=markup,
         key=key,
-        on_sort_change=lambda: _take(key, "sort"),
-        on_pick_change=lambda: _take(key, "pick"),
+        on_sort_change=lambda: _sort(key),
+        on_pick_change=lambda: _toggle([st.session_state[key].get("pick")]),
         on_open_change=lambda: None,
     )
-
-
-def _take(key: str, what: str) -> None:
-    """Hand a click on over to the chooser that holds that choice, and with it to the address."""
-    clicked = st.session_state[key].get(what)
-    if clicked is not None:
-        st.session_state[what] = clicked
 
 
 def drawing_pad(shape: tuple[int, ...]) -> str:
@@ -68,10 +67,28 @@ def drawing_pad(shape: tuple[int, ...]) -> str:
     return drawn.get("ink") or ink
 
 
+def pick_point(key: str) -> None:
+    """Pick the rows of the points that were clicked in the chart of that key; one that is picked already is let go."""
+    clicked = [point["customdata"] for point in st.session_state[key]["selection"]["points"] if "customdata" in point]
+    _toggle([name[0] if isinstance(name, list) else name for name in clicked])
+
+
+def _sort(key: str) -> None:
+    if name := st.session_state[key].get("sort"):
+        _write("sort", name)
+
+
+def _toggle(names: Iterable[str | None]) -> None:
+    """Pick these rows, and let go of those that are picked already."""
+    picked = st.query_params.get_all("pick")
+    for name in filter(None, names):
+        picked = [each for each in picked if each != name] if name in picked else [*picked, name]
+    _write("pick", picked)
+
+
 def _keep_ink() -> None:
-    drawn = st.session_state["pad"].get("ink")
-    if drawn is not None:
-        st.query_params["ink"] = drawn
+    if (drawn := st.session_state["pad"].get("ink")) is not None:
+        _write("ink", drawn)
 
 
 @st.cache_resource(show_spinner=False)
@@ -79,19 +96,9 @@ def _pad() -> Any:
     return st.components.v2.component("temper_pad", html=asset("pad.html"), css=asset("pad.css"), js=asset("pad.js"))
 
 
-def pick_point(key: str) -> None:
-    """Pick the rows of the points that were clicked in the chart of that key; one that is picked already is let go."""
-    clicked = [point["customdata"] for point in st.session_state[key]["selection"]["points"] if "customdata" in point]
-    names = {name[0] if isinstance(name, list) else name for name in clicked}
-    if names:
-        st.session_state["pick"] = sorted(names ^ set(st.session_state.get("pick", ())))
-
-
 @st.cache_resource(show_spinner=False)
 def _component() -> Any:
-    style = f":host, .holder {{ --accent: {ACCENT}; --ground: var(--st-background-color); color: var(--st-text-color);"
-    style += " font-family: var(--st-font); }" + asset("board.css")
-    return st.components.v2.component("temper_board", css=style, js=asset("board.js") + COMPONENT)
+    return st.components.v2.component("temper_board", css=HOST + asset("board.css"), js=asset("board.js") + COMPONENT)
 
 
 def choose_board() -> View | None:
@@ -118,25 +125,41 @@ def choose_board() -> View | None:
 
 def choose_one(label: str, key: str, options: Sequence[str], **more: Any) -> str:
     """One of `options`, the first by default; a name in the address that is none of them is said."""
-    _say_unknown(key, [st.query_params.get(key)], options)
-    return st.selectbox(label, options, key=key, bind="query-params", **more) or options[0]
+    _follow(key, next(iter(_known(key, options)), options[0]))
+    return st.selectbox(label, options, key=key, on_change=_chosen, args=(key, options[0]), **more)
 
 
 def choose_many(label: str, key: str, options: Sequence[str], **more: Any) -> list[str]:
     """Any of `options`, none by default."""
-    _say_unknown(key, st.query_params.get_all(key), options)
-    if key in st.session_state:
-        st.session_state[key] = [name for name in st.session_state[key] if name in options]
-    return st.multiselect(label, options, key=key, bind="query-params", **more)
+    _follow(key, _known(key, options)[: more.get("max_selections")])
+    return st.multiselect(label, options, key=key, on_change=_chosen, args=(key, []), **more)
+
+
+def choose_number(label: str, key: str, low: float, high: float, default: float, **more: Any) -> float:
+    """A number from `low` to `high`: an integer where all three are."""
+    kind = type(default)
+    try:
+        asked = kind(st.query_params.get(key, default))
+    except ValueError:
+        asked = default
+    _follow(key, min(max(asked, low), high) if asked == asked else default)  # NaN is not itself
+    draw = st.number_input if kind is int else st.slider
+    return kind(draw(label, low, high, key=key, on_change=_chosen, args=(key, default), **more))
+
+
+def choose_whether(label: str, key: str) -> bool:
+    """Yes or no, no by default."""
+    _follow(key, st.query_params.get(key) == "True")
+    return st.toggle(label, key=key, on_change=_chosen, args=(key, False))
 
 
 def _segments(key: str) -> str:
     options = OPTIONS[key]
-    _say_unknown(key, [st.query_params.get(key)], options)
-    chosen = st.segmented_control(
-        key.title(), options, default=options[0], required=True, key=key, help=HELP[key], bind="query-params"
+    _follow(key, next(iter(_known(key, options)), options[0]))
+    st.segmented_control(
+        key.title(), options, key=key, required=True, help=HELP[key], on_change=_chosen, args=(key, options[0])
     )
-    return chosen or options[0]
+    return str(st.session_state[key])
 
 
 def _track(scenario: str) -> str:
@@ -148,10 +171,31 @@ def _track(scenario: str) -> str:
     return choose_one("Track", "track", options, help=HELP["track"], width=130)
 
 
-def _say_unknown(key: str, asked: Sequence[str | None], options: Sequence[str]) -> None:
+def _follow(key: str, value: Any) -> None:
+    """Set a chooser to what the address says; Streamlit's own binding would leave no trace for the back button."""
+    st.session_state[key] = value
+
+
+def _known(key: str, options: Sequence[str]) -> list[str]:
+    """What the address says of a chooser, as far as it is among the options; the rest is said."""
+    asked = st.query_params.get_all(key)
     for name in asked:
-        if name and name not in options:
+        if name not in options:
             st.warning(f"There is no {key} {code_span(name)}.")
+    return [name for name in dict.fromkeys(asked) if name in options]
+
+
+def _chosen(key: str, default: Any) -> None:
+    """Write a choice into the address, where the default goes without saying."""
+    value = st.session_state[key]
+    _write(key, "" if value == default else value)
+
+
+def _write(key: str, value: Any) -> None:
+    if value in ("", []):
+        st.query_params.pop(key, None)
+    else:
+        st.query_params[key] = value if isinstance(value, list) else str(value)
 
 
 def say_empty(scenario: str, fields: dict[str, str]) -> None:

@@ -48,7 +48,9 @@ def gap_closed(
     room, rooms = centre[-1] - centre[base], draws[:, -1] - draws[:, base]
     if not (room > 0.02 and np.quantile(rooms, tails[0]) > 0):
         return [None] * len(board)
-    ratios = (draws[:, :-1] - draws[:, [base]]) / rooms[:, None]
+    gains = draws[:, :-1] - draws[:, [base]]
+    beyond = np.where(gains == 0, 0, np.copysign(np.inf, gains))  # of no room at all; 0 of 0 is 0
+    ratios = np.divide(gains, rooms[:, None], out=beyond, where=rooms[:, None] != 0)
     values, (low, high) = (centre[:-1] - centre[base]) / room, np.quantile(ratios, tails, axis=0)
     return [Gap(float(v), float(a), float(b)) for v, a, b in zip(values, low, high, strict=True)]
 

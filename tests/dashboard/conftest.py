@@ -41,11 +41,12 @@ def leaderboards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     folder = tmp_path / "leaderboards"
     folder.mkdir()
     monkeypatch.setenv("TEMPER_LEADERBOARDS", str(folder))
-    for module in ("bench.records", "bench.ranking.collect", "bench.dashboard.data"):
-        monkeypatch.setattr(f"{module}.shipped_leaderboards", lambda: tmp_path / "nothing")
+    monkeypatch.setenv("TEMPER_SHIPPED", str(tmp_path / "nothing"))
     st.cache_data.clear()
+    st.cache_resource.clear()
     yield folder
     st.cache_data.clear()
+    st.cache_resource.clear()
 
 
 @pytest.fixture

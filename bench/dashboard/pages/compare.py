@@ -25,6 +25,8 @@ from bench.ranking.words import labels
 
 MOST = 5  # rows that are compared at once
 SHOWN = 6  # test images
+NAMED = 2  # pairs that cannot be told apart; more are counted
+IMAGES = "The images that make the difference"
 
 
 def blocks(view: View, names: Sequence[str]) -> list[Block]:
@@ -51,7 +53,9 @@ def compare_finding(pairs: Sequence[Explanation]) -> str:
     for pair in told:
         beaten.setdefault(str(pair.winner), []).append(pair)
     parts = [f"{winner} beats {_whom(winner, won)} by {_by(won)}" for winner, won in beaten.items()]
-    parts += [f"{listed(tied)} cannot be told apart"] if tied else []
+    if tied:
+        which = listed(tied) if len(tied) <= NAMED else f"{len(tied)} of {len(pairs)} pairs"
+        parts.append(f"{which} cannot be told apart")
     return "; ".join(parts) + "."
 
 
@@ -124,7 +128,7 @@ def page() -> None:
         st.info("This board has one row; a comparison needs two.")
         return
     draw(blocks(view, names))
-    draw([Heading("The images that make the difference")])
+    draw([Heading(IMAGES)])
     with st.container(horizontal=True):
         first = choose_one("Resists", "resists", names, width=260)
         second = choose_one("does not resist", "falls", [name for name in names if name != first], width=260)

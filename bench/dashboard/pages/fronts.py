@@ -16,7 +16,7 @@ from bench.dashboard.figures import front_chart
 from bench.dashboard.frames import methods
 from bench.dashboard.text import listed
 from bench.dashboard.view import View
-from bench.dashboard.widgets import choose_board, choose_many
+from bench.dashboard.widgets import choose_board, choose_many, choose_whether
 from bench.ranking.statistics import front, mean_interval, moderated_variance
 from bench.ranking.words import DASH
 from bench.scenario import Scenario
@@ -172,7 +172,7 @@ def page() -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         labels = view.labels
         picked = choose_many("Rows", "pick", labels, placeholder="click points, or choose", width=420)
-        everything = st.toggle("Show all rows", key="everything", bind="query-params")
+        everything = choose_whether("Show all rows", "everything")
     draw(blocks(view, _budgets(view), _other_students(view), picked, everything))
 
 

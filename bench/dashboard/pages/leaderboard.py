@@ -16,6 +16,7 @@ from bench.dashboard.view import View, needs
 from bench.dashboard.widgets import choose_board, choose_many, choose_one
 from bench.ranking.render import Format, render
 
+TITLE = "Robust accuracy under AutoAttack"
 FORMATS: dict[str, tuple[Format, str]] = {
     "CSV": ("csv", "csv"),
     "LaTeX": ("latex", "tex"),
@@ -34,7 +35,7 @@ def blocks(view: View, selection: Selection, link: Callable[[str], str] = lambda
 
 def page() -> None:
     """Draw the page."""
-    st.title("Robust accuracy under AutoAttack", anchor=False)
+    st.title(TITLE, anchor=False)
     view = choose_board()
     if view is None:
         return
@@ -49,11 +50,11 @@ def _select(view: View) -> Selection:
     """The choosers of what is shown of the board."""
     board = methods(view.ranked)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        families = choose_many("Family", "family", sorted(set(board["family"])), placeholder="all", width=230)
+        families = choose_many("Family", "family", sorted(set(board["family"])), placeholder="all", width=176)
         teachers = sorted({name for method in board["method"] for name in needs(method)})
-        needed = choose_many("Needs", "needs", teachers, placeholder="any teacher", width=230)
-        sort = choose_one("Sort by", "sort", list(SORTS), format_func=lambda name: SORTS[name].title, width=200)
-        picked = choose_many("Compare", "pick", view.labels, placeholder="tick rows", width=300)
+        needed = choose_many("Needs", "needs", teachers, placeholder="any teacher", width=176)
+        sort = choose_one("Sort by", "sort", list(SORTS), width=176)
+        picked = choose_many("Compare", "pick", view.labels, placeholder="tick rows", width=360)
         if len(picked) > 1:
             navigation.link("compare", f"Compare these {len(picked)}", pick=picked)
     return Selection(families, needed, sort, picked)

@@ -41,12 +41,16 @@ def blocks(scenario: Scenario) -> list[Block]:
         Facts(facts(scenario)),
         Heading("Teachers"),
         *_teachers(scenario),
-        Heading("Rules"),
-        Prose(RULES),
+        *rules(),
         Heading("Fingerprints"),
         Prose("Rows are compared only where both agree. `temper scenarios NAME` shows them too."),
         *_fingerprints(scenario),
     ]
+
+
+def rules() -> list[Block]:
+    """By which rules methods are compared."""
+    return [Heading("Rules"), Prose(RULES)]
 
 
 def facts(scenario: Scenario) -> list[tuple[str, str]]:

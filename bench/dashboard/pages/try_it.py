@@ -17,12 +17,12 @@ from bench.dashboard.figures import bars_chart
 from bench.dashboard.live import Struck
 from bench.dashboard.text import listed, shortened
 from bench.dashboard.view import View
-from bench.dashboard.widgets import choose_board, choose_one, drawing_pad
+from bench.dashboard.widgets import choose_board, choose_number, choose_one, drawing_pad
 from bench.errors import TemperError
 from bench.ranking.collect import Entry
 
 LEVELS = 15  # of ink, one hexadecimal digit a pixel
-WIDEST = 2  # the largest radius, in those of the scenario
+WIDEST = 2.0  # the largest radius, in those of the scenario
 TEST, DRAWN = "a test image", "my own drawing"
 
 
@@ -119,23 +119,15 @@ def _image(view: View, x: Tensor, y: Tensor) -> tuple[Tensor, int | None]:
     if source == DRAWN:
         ink = drawing_pad(view.board.scenario.data.shape)
         return from_ink(ink, view.board.scenario.data.shape), None
-    number = st.number_input("Number", 0, len(x) - 1, 0, key="number", bind="query-params")
+    number = int(choose_number("Number", "number", 0, len(x) - 1, 0))
     return x[number], int(y[number])
 
 
 def _radius(view: View) -> float:
     radius = view.board.scenario.threat.eps
-    times = st.slider(
-        "eps, in that of the scenario",
-        0.0,
-        float(WIDEST),
-        1.0,
-        0.05,
-        key="times",
-        bind="query-params",
-        help=f"1 is {view.board.scenario.threat.norm} {radius:.4g}, at which the board is judged.",
-    )
-    return float(times) * radius
+    words = f"1 is {view.board.scenario.threat.norm} {radius:.4g}, at which the board is judged."
+    times = choose_number("eps, in that of the scenario", "times", 0.0, WIDEST, 1.0, step=0.05, help=words)
+    return times * radius
 
 
 def _students(view: View) -> tuple[dict[str, Entry], list[str]]:

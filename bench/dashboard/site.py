@@ -1,0 +1,218 @@
+"""The dashboard as files: the same blocks, for hosting without a server. Links work from a file, and no other host is
+asked for anything."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from latex2mathml.converter import convert
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+from PIL import Image
+from plotly.offline import get_plotlyjs
+
+from bench.dashboard.blocks import (
+    Block,
+    Chart,
+    Code,
+    Columns,
+    Downloads,
+    Formula,
+    Heading,
+    Html,
+    Note,
+    Pictures,
+    Prose,
+)
+from bench.dashboard.data import EMBEDDED
+from bench.dashboard.markup import to_html
+from bench.dashboard.pages import about, compare, fronts, history, leaderboard, method, scenario, submit
+from bench.dashboard.palette import favicon
+from bench.dashboard.table import NOTHING_CHOSEN, asset, template
+from bench.dashboard.text import escaped
+from bench.dashboard.view import View
+from bench.errors import TemperError
+from bench.files import write_bytes, write_text
+from bench.method import METHODS
+from bench.ranking.rows import read_boards
+from bench.records import local_leaderboards, shipped_leaderboards
+from bench.scenario import load_scenario, shipped_scenarios
+
+MARK = "temper-site.json"  # in a folder that we wrote, and may write again
+STYLES, SCRIPTS = ("page.css", "board.css", "site.css"), ("board.js", "site.js")
+COMPARED = 5  # rows of the page that compares
+FOOTER = "Written by `temper export-site`. `temper dashboard` filters, compares any rows, and attacks images live."
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of the site: its file, place in the navigation, title, board and blocks."""
+
+    file: str
+    place: str
+    title: str
+    blocks: Sequence[Block]
+    board: str = ""
+
+
+@dataclass
+class Written:
+    """What turning blocks into HTML needs beside it: files to download, and whether there are charts."""
+
+    downloads: dict[str, Callable[[], bytes]] = field(default_factory=dict)
+    charts: bool = False
+
+
+def export(folder: Path, leaderboards: Path | None = None) -> list[Path]:
+    """Write the site into `folder`; returns its pages. Raises TemperError for a folder with other things in it."""
+    _clear(folder)
+    views = [View.of(b) for name in shipped_scenarios() for b in read_boards(load_scenario(name), leaderboards)]
+    views = sorted(views, key=lambda view: (view.board.scenario.name != EMBEDDED, len(view.board.stem)))
+    boards = [view.board.stem for view in views]
+    pages = list(_pages(views, leaderboards))
+    for page in pages:
+        _write(folder, page, boards)
+    write_text(folder / "assets" / "site.css", "\n".join(map(asset, STYLES)))
+    write_text(folder / "assets" / "site.js", "\n".join(map(asset, SCRIPTS)))
+    write_text(folder / "assets" / "plotly.min.js", get_plotlyjs())
+    write_text(folder / MARK, json.dumps({"pages": [page.file for page in pages]}, indent=1) + "\n")
+    return [folder / page.file for page in pages]
+
+
+def _pages(views: Sequence[View], leaderboards: Path | None) -> Iterator[Page]:
+    """Every page: those of each board, then the others."""
+    roots = [shipped_leaderboards(), local_leaderboards(leaderboards)]
+    for view in views:
+        stem, first = view.board.stem, view is views[0]
+        own = [each for each in views if _siblings(each, view)]
+        ranked = leaderboard.blocks(view, NOTHING_CHOSEN, lambda name, stem=stem: f"{stem}.{name}.html")  # type: ignore[misc]
+        yield Page(f"{stem}.html", "Leaderboard", leaderboard.TITLE, ranked, stem)
+        if first:
+            yield Page("index.html", "Leaderboard", leaderboard.TITLE, ranked, stem)
+        yield Page(f"{stem}.fronts.html", "Fronts", "Fronts", fronts.blocks(view, own, [view]), stem)
+        if len(view.labels) > 1:
+            yield Page(f"{stem}.compare.html", "Compare", "The most robust rows compared", _compared(view), stem)
+        past = history.blocks(view, history.read_releases(stem, roots))
+        yield Page(f"{stem}.history.html", "History", "History", past, stem)
+        for name in dict.fromkeys(row[0].record.trial.method for row in view.board.rows):
+            if name in METHODS:  # others have no link, and a record may call its method anything
+                yield Page(f"{stem}.{name}.html", "Method", name, method.blocks(view, name), stem)
+    if not views:
+        yield Page("index.html", "Scenarios", "Scenarios and rules", _scenarios())
+    for name in shipped_scenarios():
+        yield Page(f"scenario.{name}.html", "Scenarios", name, scenario.blocks(load_scenario(name)))
+    yield Page("scenarios.html", "Scenarios", "Scenarios and rules", _scenarios())
+    yield Page("submit.html", "Submit", "Submit a method", submit.blocks())
+    yield Page("about.html", "About", "About Temper", about.blocks())
+
+
+def _siblings(one: View, other: View) -> bool:
+    """Whether two boards differ in ruleset and budget alone."""
+    same = all(one.board.fields[key] == other.board.fields[key] for key in ("recipe", "track"))
+    return same and one.board.scenario == other.board.scenario
+
+
+def _compared(view: View) -> list[Block]:
+    words = "These are the most robust rows. Any two of them in words: `temper leaderboard SCENARIO --explain A B`."
+    images = compare.image_blocks(view, view.labels[:2], 0)
+    return [*compare.blocks(view, view.labels[:COMPARED]), Heading(compare.IMAGES), *images, Prose(words)]
+
+
+def _scenarios() -> list[Block]:
+    known = {name: load_scenario(name) for name in shipped_scenarios()}
+    links = "\n".join(f"- [{name}](scenario.{name}.html)" for name in known)
+    return [*scenario.rules(), Heading("Scenarios"), Prose(links)]
+
+
+def _write(folder: Path, page: Page, boards: Sequence[str]) -> None:
+    written = Written()
+    content = "\n".join(_html(block, written) for block in page.blocks)
+    stem = page.board or (boards[0] if boards else "")
+    for name, make in written.downloads.items():
+        write_bytes(folder / "files" / name, make())
+    text = template("site.html").render(
+        title=page.title,
+        place=page.place,
+        board=page.board,
+        content=Markup(content),
+        charts=written.charts,
+        places=list(_places(stem)),
+        boards=[(name, f"{name}.html") for name in boards],
+        footer=FOOTER,
+        icon=_png(np.asarray(favicon())),
+    )
+    write_text(folder / page.file, text)
+
+
+def _places(stem: str) -> Iterator[tuple[str, str]]:
+    if stem:
+        yield "Leaderboard", f"{stem}.html"
+        yield from ((name.title(), f"{stem}.{name}.html") for name in ("fronts", "compare", "history"))
+    yield from ((name.title(), f"{name}.html") for name in ("scenarios", "submit", "about"))
+
+
+def _html(block: Block, written: Written) -> str:
+    match block:
+        case Heading(text):
+            return f"<h2>{escaped(text)}</h2>"
+        case Html(markup):
+            return markup
+        case Chart(figure, alt):
+            written.charts = True
+            data = figure.to_json().replace("<", "\\u003c")
+            label = f'role="img" aria-label="{escaped(alt)}"'
+            height = f"min-height:{figure.layout.height}px"
+            return f'<div class="chart" {label} style="{height}"><script type="application/json">{data}</script></div>'
+        case Prose(markdown):
+            return f'<div class="prose">{MarkdownIt("commonmark", {"html": False}).render(markdown)}</div>'
+        case Code(text):
+            return f"<pre><code>{escaped(text)}</code></pre>"
+        case Formula(latex):
+            return f'<div class="formula">{convert(latex, display="block")}</div>'
+        case Note(text, points):
+            listed = "".join(f"<li><code>{escaped(point)}</code></li>" for point in points)
+            return f'<div class="note"><p>{escaped(text)}</p>{f"<ul>{listed}</ul>" if listed else ""}</div>'
+        case Pictures(groups):
+            return f'<div class="pictures">{"".join(map(_group, groups))}</div>'
+        case Downloads(files):
+            written.downloads |= {file.name: file.make for file in files}
+            links = (f'<a href="files/{escaped(f.name)}" download>{escaped(f.label)}</a>' for f in files)
+            return f'<p class="downloads">{"".join(links)}</p>'
+        case Columns(columns):
+            inside = ("".join(_html(each, written) for each in column) for column in columns)
+            return f'<div class="columns">{"".join(f"<div>{each}</div>" for each in inside)}</div>'
+    return to_html(block)
+
+
+def _group(group: Sequence[object]) -> str:
+    shown = (
+        f'<figure><img alt="{escaped(each.caption)}" src="data:image/png;base64,{_png(each.pixels)}">'  # type: ignore[attr-defined]
+        f"<figcaption>{escaped(each.caption)}</figcaption></figure>"  # type: ignore[attr-defined]
+        for each in group
+    )
+    return f"<div>{''.join(shown)}</div>"
+
+
+def _png(pixels: np.ndarray) -> str:
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def _clear(folder: Path) -> None:
+    """Remove the pages of an earlier export."""
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    try:
+        pages = json.loads((folder / MARK).read_text())["pages"]
+    except (OSError, ValueError, KeyError):
+        raise TemperError(f"{folder} holds other things than a site of ours: name an empty folder") from None
+    for name in pages:
+        if name == Path(name).name:
+            (folder / name).unlink(missing_ok=True)

@@ -1,0 +1,100 @@
+"""What is dropped on the Submit page is read and never run."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench.dashboard.pages.submit import record_blocks, source_blocks
+from bench.dashboard.uploads import landing, read_source, read_upload
+from bench.dashboard.view import View
+from bench.ranking.rows import read_board
+from bench.scenario import Scenario
+from bench.skeleton import write_skeleton
+
+Fill = Callable[..., list[Path]]
+
+
+def said(blocks) -> str:
+    return "\n".join(f"{block.text} {list(getattr(block, 'points', []))}" for block in blocks if hasattr(block, "text"))
+
+
+def test_a_record_lands_between_its_neighbours(fill: Fill) -> None:
+    folders = fill({"trades": 0.8, "kd": 0.1})
+    words = said(record_blocks((folders[0] / "record.json").read_bytes()))
+    assert "trades, seed 0, on digits-linf: complete." in words
+    assert "of 2 ranked rows; the 5 seeds of its row here lead one to expect" in words and "it is inside" in words
+    assert "attested until" in words
+
+
+def test_a_record_of_a_new_row_says_so(fill: Fill, digits: Scenario, leaderboards: Path) -> None:
+    (folder,) = fill({"ard": 0.7}, seeds=1)
+    record, problems = read_upload((folder / "record.json").read_bytes())
+    (folder / "record.json").unlink()
+    fill({"trades": 0.8, "kd": 0.1})
+    view = View.of(read_board(digits, leaderboards))
+    assert record and not problems
+    assert "between place 1 and 2 of 2 ranked rows, as the first seed of a row of its own" in landing(record, view)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"trial_id": "0" * 16}, "its trial hashes to"),
+        ({"status": "done"}, "status: Input should be 'complete' or 'failed'"),
+        ({"surprise": 1}, "surprise: Extra inputs are not permitted"),
+    ],
+)
+def test_what_is_wrong_with_a_record_is_shown(fill: Fill, change: dict[str, object], words: str) -> None:
+    (folder,) = fill({"trades": 0.8}, seeds=1)
+    content = json.loads((folder / "record.json").read_text()) | change
+    assert words in said(record_blocks(json.dumps(content).encode()))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe", b"null", b'{"trial": {}}', b"[" * 100_000])
+def test_what_is_no_record_is_refused(leaderboards: Path, content: bytes) -> None:
+    assert "This is no valid record." in said(record_blocks(content))
+
+
+def test_a_record_of_an_unknown_scenario_is_not_placed(fill: Fill) -> None:
+    (folder,) = fill({"trades": 0.8}, seeds=1)
+    content = (folder / "record.json").read_text().replace('"digits-linf"', '"elsewhere"')
+    assert "No scenario of that name ships" in said(record_blocks(content.encode()))
+
+
+def test_the_skeleton_is_ready(tmp_path: Path) -> None:
+    file = write_skeleton("my-method", tmp_path)
+    assert read_source(file.read_bytes()) == (["my-method"], [])
+    assert "The file registers my-method" in said(source_blocks(file.read_bytes()))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ('"my-method",', '"rslad",', "there is a method 'rslad' already"),
+        ('    version="1",\n', "", "@register needs version="),
+        ('version="1"', "version=1", "version must be text"),
+        ('version="1"', 'version="1", stars=5', "@register knows no stars"),
+        ("def loss", "def lose", "the class defines no loss"),
+        ("@register(", "@enlist(", "no class of the file has the decorator"),
+        ("class MyMethod(Method)", "class MyMethod", "must derive from bench.Method"),
+        ("def loss", "def 1loss", "not a Python file"),
+    ],
+)
+def test_what_is_wrong_with_a_method_file_is_shown(tmp_path: Path, before: str, after: str, words: str) -> None:
+    text = write_skeleton("my-method", tmp_path).read_text()
+    assert before in text
+    assert words in said(source_blocks(text.replace(before, after).encode()))
+
+
+def test_nothing_of_a_file_runs(tmp_path: Path) -> None:
+    trace = tmp_path / "ran"
+    text = write_skeleton("my-method", tmp_path).read_text()
+    read_source(f"{text}\nopen({str(trace)!r}, 'w').close()\n".encode())
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("content", [b"\x00", b"\xff", b"(" * 5_000, b"x = 1"])
+def test_what_is_no_method_file_is_refused(content: bytes) -> None:
+    assert "This file is not ready" in said(source_blocks(content))
