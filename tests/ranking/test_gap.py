@@ -55,6 +55,16 @@ def test_gap_closed_is_null_without_room():
     assert gap_closed(robust, 0, teacher, np.full(3, np.nan), np.full(3, np.nan)) == [None] * 3
 
 
+def test_draws_without_any_room_leave_the_interval_known():
+    """Four images of a hundred are the room; about 2% of the draws have none of them."""
+    base = np.arange(100)[None] < 90
+    student, teacher = np.arange(100)[None] < 92, np.arange(100)[None] < 94
+    gaps = gap_closed([base, student], 0, teacher, np.zeros(2), np.full(2, 1e6))
+    assert gaps[0] == Gap(0, 0, 0)
+    assert gaps[1].low <= gaps[1].value == pytest.approx(0.5) <= gaps[1].high
+    assert not np.isnan([gaps[1].low, gaps[1].high]).any()
+
+
 def test_resampled_means_have_the_bootstraps_variance():
     means = board(2, images=300)[0].astype(float)
     draws = gap_module._resampled(means, 4000, RNG(0))
