@@ -31,6 +31,7 @@ lint: $(STAMP)  ## ruff and mypy
 
 test: lint  ## lint, then the fast tests
 	$(PYTEST) --durations=5
+	@echo "Not run: slow tests, and those in a browser, which need chromium (make test-slow)."
 
 test-slow: $(STAMP)  ## the slow tests and those that need chromium, without the fast ones
 	$(PYTEST) -m 'slow or browser' --dist loadfile --durations=5

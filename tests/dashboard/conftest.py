@@ -60,17 +60,24 @@ def fill(leaderboards: Path, digits: Scenario) -> Callable[..., list[Path]]:
 
 
 def write_records(
-    root: Path, scenario: Scenario, chances: Mapping[str, float] = CHANCES, seeds: int = 5, **more: Any
+    root: Path,
+    scenario: Scenario,
+    chances: Mapping[str, float] = CHANCES,
+    seeds: int = 5,
+    setting: Mapping[str, Any] = {},
+    **more: Any,
 ) -> list[Path]:
-    """Records of each method and seed under `root`; `more` goes into every record."""
+    """Records of each method and seed under `root`, in a `setting` of the board; `more` goes into every record."""
     pairs = [(name, chance, index) for name, chance in chances.items() for index in range(seeds)]
-    return [write_record(root, scenario, *pair, **more) for pair in pairs]
+    return [write_record(root, scenario, *pair, setting, **more) for pair in pairs]
 
 
-def write_record(root: Path, scenario: Scenario, name: str, chance: float, seed_index: int, **more: Any) -> Path:
+def write_record(
+    root: Path, scenario: Scenario, name: str, chance: float, seed_index: int, setting: Mapping[str, Any], **more: Any
+) -> Path:
     """One valid record with its outcomes; images differ in difficulty, the same for all methods."""
     method = METHODS[name]()
-    trial = make_trial(scenario, method, seed_index)
+    trial = make_trial(scenario, method, seed_index, **setting)
     outcomes = _outcomes(scenario, name, chance, seed_index)
     record = RunRecord(
         trial_id=trial.id,

@@ -1,7 +1,9 @@
 """The pages as Streamlit runs them: every page in every state, without a traceback."""
 
 import json
+import time
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,9 @@ from streamlit.testing.v1 import AppTest
 
 from bench.dashboard import data
 from bench.dashboard.navigation import PLACES
+from bench.method import METHODS
+from bench.scenario import Scenario
+from tests.dashboard.conftest import write_records
 
 APP = Path(__file__).parents[2] / "app.py"
 Fill = Callable[..., list[Path]]
@@ -100,6 +105,26 @@ def test_what_cannot_be_computed_is_said(fill: Fill, page: str, monkeypatch: pyt
     assert not app.exception
     if page not in ("scenario", "submit", "about"):
         assert "no such luck" in app.error[0].value
+
+
+@pytest.mark.slow
+def test_two_thousand_records_are_filtered_in_half_a_second(leaderboards: Path, digits: Scenario) -> None:
+    """Ten boards of 40 methods and 5 seeds. Measured where the page is made, without the browser."""
+    names = [name for name in METHODS if METHODS[name].info.track == "main"][:40]
+    chances = {name: 0.3 + 0.01 * k for k, name in enumerate(names)}
+    settings = list(product(("compute", "epochs"), ("s", "m", "l"), ("plain", "strong")))[:10]
+    for ruleset, budget, recipe in settings:
+        write_records(leaderboards, digits, chances, setting={"ruleset": ruleset, "budget": budget, "recipe": recipe})
+    assert len(list(leaderboards.glob("records/*/*/*/record.json"))) == 2000
+    app = opened()
+    assert not app.exception and board(app).count("data-row") == 41
+    seconds = []
+    for choice in ("teacher-free", "gan-kd", "adversarial-kd"):
+        started = time.perf_counter()
+        app.multiselect(key="family").set_value([choice]).run()
+        seconds.append(time.perf_counter() - started)
+    assert not app.exception and 1 < board(app).count("data-row") < 41
+    assert min(seconds) < 0.5, seconds
 
 
 # --- the leaderboard --------------------------------------------------------------------------------
