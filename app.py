@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from bench.dashboard.navigation import PLACES, page
+from bench.dashboard.navigation import run
 from bench.dashboard.palette import favicon
 from bench.dashboard.table import asset
 
@@ -11,4 +11,4 @@ st.set_option("client.showErrorDetails", "none")  # what fails goes to the log, 
 
 st.html(f"<style>{asset('page.css')}</style>")
 
-st.navigation([page(name) for name in PLACES], position="top").run()
+run()

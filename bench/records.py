@@ -210,6 +210,19 @@ def shipped_leaderboards() -> Path:
     return Path(os.environ.get("TEMPER_SHIPPED") or SHIPPED / "leaderboards")
 
 
+def leaderboards_read(chosen: Path | None = None) -> list[Path]:
+    """The folders whose records count: what was shipped, and then what is local."""
+    shipped, local = shipped_leaderboards(), local_leaderboards(chosen)
+    return [shipped] if local.resolve() == shipped.resolve() else [shipped, local]
+
+
+def has_records(scenario: str, chosen: Path | None = None) -> bool:
+    """Whether there is any record of the scenario, shipped or local."""
+    return any(
+        True for root in leaderboards_read(chosen) for _ in (root / "records" / scenario).glob("*/*/record.json")
+    )
+
+
 def find_record(trial: Trial, leaderboards: Path) -> Path | None:
     """The folder of a trial's record, local before shipped; None when there is none."""
     for root in (leaderboards, shipped_leaderboards()):

@@ -184,6 +184,11 @@ class Scenario(Spec):
         fixed["teachers"] = {name: self._teacher_identity(name) for name in self.teachers}
         return digest(fixed)
 
+    @property
+    def pinned(self) -> bool:
+        """Whether the train fingerprint is known without loading, and maybe fetching, the data."""
+        return len(self.data.sha256) == 3
+
     def protocol_fingerprint(self) -> str:
         """SHA-256 of the evaluation protocol: attacks, seed, randomness, evaluator; batches where they matter."""
         matters_not = {"batch_size"} if self.evaluation.randomness == "stable" else set()
@@ -209,7 +214,7 @@ class Scenario(Spec):
         return self.model_copy(update={"data": self.data.model_copy(update={"path": path})})
 
     def _data_hashes(self) -> dict[str, str]:
-        if len(self.data.sha256) == 3:
+        if self.pinned:
             return {str(name): sha for name, sha in self.data.sha256.items()}
         from bench.data import split_hashes
 

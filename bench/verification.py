@@ -71,7 +71,8 @@ def verify_folder(folder: Path) -> list[str]:
 
 
 def content_problems(record: RunRecord) -> Iterator[str]:
-    """What a record says that cannot be, without the files beside it: trial id, method, seed, selection, budget."""
+    """What a record says that cannot be, without the files beside it: trial id, method, seed, selection, budget,
+    accuracies."""
     trial = record.trial
     if trial.id != record.trial_id:
         yield f"trial_id is {record.trial_id}, its trial hashes to {trial.id}"
@@ -83,6 +84,12 @@ def content_problems(record: RunRecord) -> Iterator[str]:
         yield f"seed {trial.seed} is not the scenario's seed number {trial.seed_index}"
     if record.training:
         yield from _selection(record, record.training)
+    if record.status == "complete" and (record.evaluation is None or record.training is None):
+        yield "a complete record needs training and evaluation"
+    for name in ("clean", "robust"):
+        accuracy = getattr(record.evaluation, name, 0.0)
+        if not 0 <= accuracy <= 1:
+            yield f"evaluation.{name} is {accuracy}, an accuracy lies between 0 and 1"
 
 
 def _selection(record: RunRecord, training: TrainingRecord) -> Iterator[str]:
@@ -128,8 +135,9 @@ def _weights(record: RunRecord, folder: Path) -> Iterator[str]:
 def _results(record: RunRecord, folder: Path) -> Iterator[str]:
     """Accuracies and hashes, recomputed from the outcomes."""
     stored = record.evaluation
-    if stored is None or record.training is None or set(record.weights) != {"best", "last"}:
-        yield "a complete record needs training, evaluation and both hashes of weights"
+    if set(record.weights) != {"best", "last"}:
+        yield "a complete record needs both hashes of weights"
+    if stored is None:
         return
     frame = read_outcomes(folder)
     yield from _table_problems(frame, record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import streamlit as st
@@ -13,7 +14,8 @@ from bench.files import cache
 from bench.hashing import digest
 from bench.ranking.collect import Collection, collect
 from bench.ranking.rows import FIELDS, board_of
-from bench.records import local_leaderboards, shipped_leaderboards
+from bench.ranking.rows import settings as settings_of
+from bench.records import has_records, leaderboards_read
 from bench.scenario import SCENARIOS, Scenario, load_scenario, shipped_scenarios
 
 READ = ("record.json", "outcomes.parquet")  # what a board reads of a record's folder
@@ -33,22 +35,29 @@ def scenario(name: str) -> Scenario | None:
         return None
 
 
-def has_records(scenario: str) -> bool:
-    """Whether there is any record of the scenario, shipped or local."""
-    return any(next(_records(root, scenario), None) for root in _roots())
-
-
 def view(scenario: str, fields: Mapping[str, str]) -> View:
     """The board of a scenario under these FIELDS, as the files are now. Raises what reading them raises."""
     return _view(scenario, tuple({**FIELDS, **fields}.items()), _state_now(scenario))
 
 
+def neighbours(one: View) -> list[View]:
+    """The boards beside one: all of its scenario, and those of other scenarios in its setting; those with rows.
+
+    One that cannot be read is left out: it is not what was asked for.
+    """
+    places = [(one.board.scenario.name, setting) for setting in settings(one.board.scenario.name)]
+    places += [(name, dict(one.board.fields)) for name in scenarios() if name != one.board.scenario.name]
+    found = []
+    for name, fields in places:
+        with suppress(TemperError):
+            if has_records(name) and (near := view(name, fields)).board.rows:
+                found.append(near)
+    return found
+
+
 def settings(scenario: str) -> list[dict[str, str]]:
-    """The settings (values of FIELDS) under which a scenario has records that count, the default first."""
-    found = _collection(scenario, _state_now(scenario))
-    keys = {tuple(getattr(entry.record.trial, name) for name in FIELDS) for entry in found.entries.values()}
-    default = tuple(FIELDS.values())
-    return [dict(zip(FIELDS, key, strict=True)) for key in sorted(keys, key=lambda key: (key != default, key))]
+    """The settings (values of FIELDS) under which a scenario has records, the default first."""
+    return settings_of(_collection(scenario, _state_now(scenario)))
 
 
 def fingerprint(scenario: str) -> str:
@@ -76,7 +85,7 @@ def _collection(scenario: str, fingerprint: str) -> Collection:
 
 def _sources(scenario: str) -> Iterator[Path]:
     """Records with their outcomes, the scenario's file, the teachers' files."""
-    for root in _roots():
+    for root in leaderboards_read():
         for record in _records(root, scenario):
             yield from (record.with_name(name) for name in READ)
     yield SCENARIOS / f"{scenario}.toml"
@@ -91,10 +100,6 @@ def _state(path: Path) -> tuple[str, int, int]:
     except OSError:
         return str(path), 0, 0
     return str(path), found.st_mtime_ns, found.st_size
-
-
-def _roots() -> list[Path]:
-    return [shipped_leaderboards(), local_leaderboards()]
 
 
 def _records(root: Path, scenario: str) -> Iterator[Path]:

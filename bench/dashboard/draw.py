@@ -27,9 +27,9 @@ from bench.dashboard.blocks import (
     Prose,
     Table,
 )
+from bench.dashboard.components import board_table, pick_point
 from bench.dashboard.markup import to_html
-from bench.dashboard.text import code_span
-from bench.dashboard.widgets import board_table, pick_point
+from bench.dashboard.text import code_span, plain_markdown
 
 NOTES = {"info": st.info, "warning": st.warning, "error": st.error, "success": st.success}
 PICTURE = 110  # pixels
@@ -59,7 +59,7 @@ def _draw(block: Block) -> None:
         case Formula(latex):
             st.latex(latex)
         case Note(text, points, kind):
-            NOTES[kind]("\n- ".join([f"{text}\n", *map(code_span, points)]))
+            NOTES[kind]("\n- ".join([f"{plain_markdown(text)}\n", *map(code_span, points)]))
         case Pictures(groups):
             _pictures(groups)
         case Downloads(files):
@@ -81,7 +81,7 @@ def _pictures(groups: Sequence[Sequence[Picture]]) -> None:
         for group in groups:
             with st.container(horizontal=True, gap="small", width="content"):
                 for each in group:
-                    st.image(each.pixels, caption=each.caption, width=PICTURE)
+                    st.image(each.pixels, caption=plain_markdown(each.caption), width=PICTURE)
 
 
 def _downloads(files: Sequence[Download]) -> None:

@@ -81,9 +81,12 @@ def differences_chart(pairs: pd.DataFrame) -> go.Figure:
             mode="markers",
             marker={"color": colour, "size": 10, "symbol": "circle" if told else "circle-open"},
             error_x=_bars(part.rename(columns={"mean": "x", "low": "x_low", "high": "x_high"}), "x", colour, 0.8),
-            hovertemplate="%{y}: %{x:+.1f} points<extra></extra>",
+            hovertext=[
+                f"{escaped(pair)}: {mean:+.1f} points" for pair, mean in zip(part["pair"], part["mean"], strict=True)
+            ],
+            hoverinfo="text",
         )
-    figure.update_yaxes(autorange="reversed", categoryorder="array", categoryarray=[*pairs["pair"].map(escaped)])
+    _named_rows(figure, pairs["pair"], 2 * LABEL)
     return dressed(figure, "difference of robust accuracy, points", "", ROW * len(pairs) + FRAME)
 
 
@@ -94,15 +97,18 @@ def outcomes_chart(shares: pd.DataFrame) -> go.Figure:
         look = OUTCOMES.get(outcome, OUTCOMES[""])
         figure.add_bar(
             x=shares[outcome],
-            y=[escaped(shortened(str(label), LABEL)) for label in shares.index],
+            y=[escaped(str(label)) for label in shares.index],
             name=escaped(outcome),
             orientation="h",
             marker={"color": look.colour, "pattern": {"shape": look.pattern, **HATCH}},
             legendrank=k,
-            hovertemplate=f"%{{y}}: {escaped(outcome)} %{{x:.1f}} %<extra></extra>",
+            hovertext=[
+                f"{escaped(str(label))}: {escaped(outcome)} {share:.1f} %" for label, share in shares[outcome].items()
+            ],
+            hoverinfo="text",
         )
     figure.update_layout(barmode="stack", bargap=0.3)
-    figure.update_yaxes(autorange="reversed")
+    _named_rows(figure, shares.index, LABEL)
     return dressed(figure, "share of the test images, %", "", ROW * len(shares) + FRAME)
 
 
@@ -136,6 +142,14 @@ def bars_chart(values: pd.Series, x: str, y: str, reference: pd.Series | None = 
         figure.add_scatter(x=names, y=reference, mode="markers", marker=mark, name=escaped(str(reference.name)))
     figure.update_xaxes(type="category")
     return dressed(figure, x, y, 320)
+
+
+def _named_rows(figure: go.Figure, names: Sequence[object] | pd.Series | pd.Index, length: int) -> None:
+    """Rows from the top down, called by their names, which are cut for the eye alone."""
+    every = [escaped(str(name)) for name in names]
+    ticks = [escaped(shortened(str(name), length)) for name in names]
+    order = {"categoryorder": "array", "categoryarray": every}
+    figure.update_yaxes(autorange="reversed", tickvals=every, ticktext=ticks, **order)
 
 
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")

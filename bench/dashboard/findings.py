@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
+from bench.dashboard.blocks import Block, Note
 from bench.dashboard.frames import methods, teacher
 from bench.dashboard.text import listed, shortened
 from bench.ranking.words import missing, rows
@@ -42,7 +45,7 @@ def method_finding(frame: pd.DataFrame, row: int) -> str:
         words += f", anywhere from {own['rank_low']} to {own['rank_high']}"
     letters = set(str(own["tie_group"]))
     tied = [each["label"] for each in ranked if each is not own and letters & set(str(each["tie_group"]))]
-    return f"{words}; tied with {listed(tied[:NAMES]) if tied else 'none'}."
+    return f"{words}; tied with {_names(list(range(len(tied))), tied) if tied else 'none'}."
 
 
 def figures_in_words(frame: pd.DataFrame) -> str:
@@ -57,6 +60,14 @@ def figures_in_words(frame: pd.DataFrame) -> str:
         words += f" (95% interval {_number(best['robust_low'])} to {_number(best['robust_high'])})"
     guide = teacher(frame)
     return words + ("." if guide is None else f"; the teacher reaches {_percent(guide['robust'])}.")
+
+
+def damaged(problems: Sequence[str]) -> list[Block]:
+    """Each damaged file by its name; nothing where there is none."""
+    if not problems:
+        return []
+    head = "One file is" if len(problems) == 1 else f"{len(problems)} files are"
+    return [Note(f"{head} damaged and left out; the rest is shown.", problems, "warning")]
 
 
 def _order(names: list[str], ties: dict[int, set[str]], robust: list[float]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 import streamlit as st
 
@@ -41,6 +42,15 @@ def page(name: str) -> Any:
     return st.Page(draw, title=place.title, icon=place.icon, url_path=name, default=name == FIRST)
 
 
+def run() -> None:
+    """Draw the page that the address names, below links to all of them, which carry the board along."""
+    current = st.navigation([page(name) for name in PLACES], position="hidden")
+    with st.container(horizontal=True, gap="small", key="places"):
+        for name, place in PLACES.items():
+            link(name, place.title)
+    current.run()
+
+
 def go(place: str, **parameters: Any) -> None:
     """Go to another page, with the board that is shown and these parameters."""
     st.switch_page(page(place), query_params=_with_board(parameters))
@@ -49,6 +59,11 @@ def go(place: str, **parameters: Any) -> None:
 def link(place: str, label: str, **parameters: Any) -> None:
     """A link to another page, with the board that is shown and these parameters."""
     st.page_link(page(place), label=label, icon=PLACES[place].icon, query_params=_with_board(parameters))
+
+
+def address(place: str, **parameters: Any) -> str:
+    """The address of another page, below the dashboard's, with the board that is shown and these parameters."""
+    return f"{place}?{urlencode(_with_board(parameters), doseq=True)}"
 
 
 def _with_board(parameters: Mapping[str, Any]) -> dict[str, Any]:

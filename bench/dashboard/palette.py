@@ -51,6 +51,7 @@ OUTCOMES = {  # what became of a test image
     "apgd-t": Fill("#E69F00", "\\"),
     "apgd-ce": Fill("#D55E00", "/"),
     "misclassified": Fill(NEUTRAL),
+    "trial failed": Fill("#000000", "+"),
     "": Fill("#56B4E9", "-"),
 }
 

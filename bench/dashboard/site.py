@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -31,6 +34,7 @@ from bench.dashboard.blocks import (
     Prose,
 )
 from bench.dashboard.data import EMBEDDED
+from bench.dashboard.findings import damaged
 from bench.dashboard.markup import to_html
 from bench.dashboard.pages import about, compare, fronts, history, leaderboard, method, scenario, submit
 from bench.dashboard.palette import favicon
@@ -39,15 +43,15 @@ from bench.dashboard.text import escaped
 from bench.dashboard.view import View
 from bench.errors import TemperError
 from bench.files import write_bytes, write_text
-from bench.method import METHODS
 from bench.ranking.rows import read_boards
-from bench.records import local_leaderboards, shipped_leaderboards
+from bench.records import leaderboards_read
 from bench.scenario import load_scenario, shipped_scenarios
 
 MARK = "temper-site.json"  # in a folder that we wrote, and may write again
 STYLES, SCRIPTS = ("page.css", "board.css", "site.css"), ("board.js", "site.js")
+FILES = "files"  # to take along
 COMPARED = 5  # rows of the page that compares
-FOOTER = "Written by `temper export-site`. `temper dashboard` filters, compares any rows, and attacks images live."
+FOOTER = "Written by temper export-site. The served temper dashboard filters, compares any rows, attacks images live."
 
 
 @dataclass(frozen=True)
@@ -87,22 +91,19 @@ def export(folder: Path, leaderboards: Path | None = None) -> list[Path]:
 
 def _pages(views: Sequence[View], leaderboards: Path | None) -> Iterator[Page]:
     """Every page: those of each board, then the others."""
-    roots = [shipped_leaderboards(), local_leaderboards(leaderboards)]
     for view in views:
-        stem, first = view.board.stem, view is views[0]
-        own = [each for each in views if _siblings(each, view)]
-        ranked = leaderboard.blocks(view, NOTHING_CHOSEN, lambda name, stem=stem: f"{stem}.{name}.html")  # type: ignore[misc]
+        stem, files = view.board.stem, _row_files(view)
+        ranked = [*damaged(view.board.problems), *leaderboard.blocks(view, NOTHING_CHOSEN, files.__getitem__)]
         yield Page(f"{stem}.html", "Leaderboard", leaderboard.TITLE, ranked, stem)
-        if first:
+        if view is views[0]:
             yield Page("index.html", "Leaderboard", leaderboard.TITLE, ranked, stem)
-        yield Page(f"{stem}.fronts.html", "Fronts", "Fronts", fronts.blocks(view, own, [view]), stem)
-        if len(view.labels) > 1:
-            yield Page(f"{stem}.compare.html", "Compare", "The most robust rows compared", _compared(view), stem)
-        past = history.blocks(view, history.read_releases(stem, roots))
+        yield Page(f"{stem}.fronts.html", "Fronts", "Fronts", fronts.blocks(view, views), stem)
+        yield Page(f"{stem}.compare.html", "Compare", "The most robust rows compared", _compared(view), stem)
+        releases, problems = history.read_releases(stem, leaderboards_read(leaderboards))
+        past = [*damaged(problems), *history.blocks(view, releases)]
         yield Page(f"{stem}.history.html", "History", "History", past, stem)
-        for name in dict.fromkeys(row[0].record.trial.method for row in view.board.rows):
-            if name in METHODS:  # others have no link, and a record may call its method anything
-                yield Page(f"{stem}.{name}.html", "Method", name, method.blocks(view, name), stem)
+        for label, file in files.items():
+            yield Page(file, "Method", label, method.blocks(view, label), stem)
     if not views:
         yield Page("index.html", "Scenarios", "Scenarios and rules", _scenarios())
     for name in shipped_scenarios():
@@ -112,13 +113,20 @@ def _pages(views: Sequence[View], leaderboards: Path | None) -> Iterator[Page]:
     yield Page("about.html", "About", "About Temper", about.blocks())
 
 
-def _siblings(one: View, other: View) -> bool:
-    """Whether two boards differ in ruleset and budget alone."""
-    same = all(one.board.fields[key] == other.board.fields[key] for key in ("recipe", "track"))
-    return same and one.board.scenario == other.board.scenario
+def _row_files(view: View) -> dict[str, str]:
+    """The file of each row's page, by its label, of which letters and digits are kept."""
+    met: Counter[str] = Counter()
+    files = {}
+    for label in view.labels:
+        slug = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
+        met[slug] += 1
+        files[label] = f"{view.board.stem}.method.{slug}{f'-{met[slug]}' if met[slug] > 1 else ''}.html"
+    return files
 
 
 def _compared(view: View) -> list[Block]:
+    if len(view.labels) < 2:
+        return [Note("This board has one row; a comparison needs two.")]
     words = "These are the most robust rows. Any two of them in words: `temper leaderboard SCENARIO --explain A B`."
     images = compare.image_blocks(view, view.labels[:2], 0)
     return [*compare.blocks(view, view.labels[:COMPARED]), Heading(compare.IMAGES), *images, Prose(words)]
@@ -135,7 +143,7 @@ def _write(folder: Path, page: Page, boards: Sequence[str]) -> None:
     content = "\n".join(_html(block, written) for block in page.blocks)
     stem = page.board or (boards[0] if boards else "")
     for name, make in written.downloads.items():
-        write_bytes(folder / "files" / name, make())
+        write_bytes(folder / FILES / name, make())
     text = template("site.html").render(
         title=page.title,
         place=page.place,
@@ -182,7 +190,7 @@ def _html(block: Block, written: Written) -> str:
             return f'<div class="pictures">{"".join(map(_group, groups))}</div>'
         case Downloads(files):
             written.downloads |= {file.name: file.make for file in files}
-            links = (f'<a href="files/{escaped(f.name)}" download>{escaped(f.label)}</a>' for f in files)
+            links = (f'<a href="{FILES}/{escaped(f.name)}" download>{escaped(f.label)}</a>' for f in files)
             return f'<p class="downloads">{"".join(links)}</p>'
         case Columns(columns):
             inside = ("".join(_html(each, written) for each in column) for column in columns)
@@ -211,8 +219,9 @@ def _clear(folder: Path) -> None:
         return
     try:
         pages = json.loads((folder / MARK).read_text())["pages"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         raise TemperError(f"{folder} holds other things than a site of ours: name an empty folder") from None
     for name in pages:
-        if name == Path(name).name:
+        if isinstance(name, str) and name == Path(name).name:
             (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / FILES, ignore_errors=True)

@@ -17,7 +17,6 @@ import jinja2
 from bench.dashboard.frames import COMPETING
 from bench.dashboard.palette import looks
 from bench.dashboard.view import PUBLISHED_ON, View
-from bench.method import METHODS
 from bench.ranking.words import missing
 
 ASSETS = Path(__file__).parent / "assets"
@@ -62,7 +61,7 @@ NOTHING_CHOSEN = Selection()
 
 
 def board_html(view: View, selection: Selection = NOTHING_CHOSEN, link: Callable[[str], str] = lambda name: "") -> str:
-    """The table; `link` gives the address of a method's page by the method's name ("" for none)."""
+    """The table; `link` gives the address of a row's page by its label ("" for none)."""
     table = view.rows
     shown = in_order([row for row in table if selection.shows(row)], selection.sort)
     looked_up = looks(row["family"] for row in table if row["status"] in COMPETING)
@@ -76,7 +75,6 @@ def board_html(view: View, selection: Selection = NOTHING_CHOSEN, link: Callable
         guide=guide,
         competing=COMPETING,
         link=link,
-        known=METHODS,
         title=view.ranked.attrs["title"],
         caption=view.ranked.attrs["caption"],
         published_on=PUBLISHED_ON,
@@ -113,7 +111,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = lambda value, form=".1f": "" if missing(value) else f"{100 * value:{form}}"
+    environment.filters["percent"] = lambda value, form=".1f": "" if missing(value) else f"{100 * value:z{form}}"
     environment.filters["whole"] = lambda value: "" if missing(value) else f"{value:,.0f}"
     environment.tests["known"] = lambda value: not missing(value)
     return environment

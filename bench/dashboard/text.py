@@ -20,6 +20,11 @@ def code_span(text: str) -> str:
     return f"{fence} {flat} {fence}"
 
 
+def plain_markdown(text: str) -> str:
+    """`text` on one line for where Streamlit reads Markdown: every mark of it shown as it is."""
+    return re.sub(r"([\\\\`*_{}\[\]()<>#+!|~$:-])", r"\\\1", " ".join(text.split()))
+
+
 def shortened(text: str, length: int) -> str:
     """`text` on one line, cut to `length` characters with an ellipsis."""
     flat = " ".join(text.split())

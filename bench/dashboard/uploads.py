@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from pydantic import ValidationError
@@ -11,46 +11,71 @@ from pydantic import ValidationError
 from bench.dashboard.frames import methods
 from bench.dashboard.view import View
 from bench.method import METHODS, MethodInfo
-from bench.ranking.statistics import moderated_variance, prediction_interval
+from bench.ranking.collect import Entry
+from bench.ranking.statistics import prediction_interval
 from bench.records import RunRecord
-from bench.verification import content_problems
+from bench.scenario import Scenario
 
 LIMIT = 1  # megabytes of an upload
 REQUIRED = ("version", "family", "reference")
 OPTIONAL = sorted(set(MethodInfo.__dataclass_fields__) - {"name", *REQUIRED})
-HOOKS = ("loss",)  # that a method must define, itself or by a parent
 
 
 def read_upload(content: bytes) -> tuple[RunRecord | None, list[str]]:
-    """The record in a `record.json`, and all that is wrong with it; None where it is no record."""
+    """The record in a `record.json`; None where it is no record, with all that is wrong with it."""
     try:
-        record = RunRecord.model_validate_json(content)
+        return RunRecord.model_validate_json(content), []
     except ValidationError as error:
         return None, [_problem(each) for each in error.errors(include_url=False, include_input=False)]
-    return record, list(content_problems(record))
+
+
+def misplaced(record: RunRecord, scenario: Scenario) -> str:
+    """Why a record has no place among the present rows of its scenario; "" where it has one."""
+    if not scenario.pinned:
+        return f"The data of {scenario.name} are not pinned, so nothing can be said of its place here."
+    if record.trial.train_fingerprint != scenario.train_fingerprint():
+        return "It was made under another version of the scenario, and is not compared with its present rows."
+    if record.evaluation and record.evaluation.protocol_fingerprint != scenario.protocol_fingerprint():
+        return "It was judged by another protocol, and is not compared with the present rows."
+    return f"It is {record.withdrawn}, and counts no longer." if record.withdrawn else ""
 
 
 def landing(record: RunRecord, view: View) -> str:
-    """Where a record's robust accuracy would stand among the ranked rows of its board, in words."""
-    if record.evaluation is None:
-        return "This trial failed: it would count as 0."
-    robust, board = record.evaluation.robust, methods(view.ranked)
-    ranked = board[board["status"] == "ranked"]
-    above = int((ranked["robust"] > robust).sum())
-    words = f"{100 * robust:.1f} % would stand between place {above} and {above + 1} of {len(ranked)} ranked rows"
-    row = next((row for row in view.board.rows if row[0].record.trial.row == record.trial.row), None)
-    if row is None:
-        return f"{words}, as the first seed of a row of its own."
-    variance, df = moderated_variance([np.array([e.accuracy for e in each]) for each in view.board.rows])
-    place = view.board.rows.index(row)
-    expected = prediction_interval(np.array([e.accuracy for e in row]), variance[place], df[place])
-    if np.isnan(expected.low):
-        return f"{words}, beside {len(row)} seed of the same row."
-    inside = expected.low <= robust <= expected.high
-    return (
-        f"{words}; the {len(row)} seeds of its row here lead one to expect {100 * expected.low:.1f} to "
-        f"{100 * expected.high:.1f} %, and it is {'inside' if inside else 'OUTSIDE'}."
+    """Where a record would stand on its board, in words."""
+    robust = record.evaluation.robust if record.evaluation else 0.0
+    entries = next((row for row in view.board.rows if row[0].record.trial.row == record.trial.row), [])
+    known = next((entry for entry in entries if entry.record.trial_id == record.trial_id), None)
+    if known is not None:
+        words = f"This trial is recorded already, at {100 * known.accuracy:.1f} %; a second run of it, at"
+        return f"{words} {100 * robust:.1f} %, is shown and never averaged. {_expected(robust, entries, view)}"
+    mean = float(np.mean([robust, *(entry.accuracy for entry in entries)]))
+    others = methods(view.ranked)
+    others = others[(others["status"] == "ranked") & ~others["trials"].map(lambda ids: _shares(ids, entries))]
+    above, below = int((others["robust"] > mean).sum()), int((others["robust"] <= mean).sum())
+    place = f"below {above} and above {below} of the other ranked rows, by means alone"
+    if not entries:
+        return f"{100 * robust:.1f} %: a row of its own, provisional, {place}."
+    seeds = len(entries) + 1
+    return f"With its {100 * robust:.1f} %, the row has {100 * mean:.1f} % over {seeds} seeds: {place}. " + _expected(
+        robust, entries, view
     )
+
+
+def _shares(ids: Sequence[str], entries: Sequence[Entry]) -> bool:
+    return any(entry.record.trial_id in ids for entry in entries)
+
+
+def _expected(robust: float, entries: Sequence[Entry], view: View) -> str:
+    """What the stored seeds of a row lead one to expect of another run."""
+    place = next(k for k, row in enumerate(view.board.rows) if row is entries)
+    comparisons = view.comparisons
+    stored = np.array([entry.accuracy for entry in entries])
+    expected = prediction_interval(stored, comparisons.variance[place], comparisons.df[place])
+    if np.isnan(expected.low):
+        return "So few seeds lead one to expect nothing in particular."
+    inside = "inside" if expected.low <= robust <= expected.high else "OUTSIDE"
+    ends = f"{100 * expected.low:.1f} to {100 * expected.high:.1f} %"
+    return f"It is {inside} what the stored seeds lead one to expect, {ends}."
 
 
 def read_source(content: bytes) -> tuple[list[str], list[str]]:
@@ -105,8 +130,7 @@ def _class_problems(node: ast.ClassDef, call: ast.Call, name: object) -> Iterato
         yield "the class must derive from bench.Method, or from a method"
     defined = {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
     plain = any(getattr(base, "id", getattr(base, "attr", "")) == "Method" for base in node.bases)
-    for hook in HOOKS:
-        if plain and hook not in defined:
-            yield f"the class defines no {hook}(self, nets, batch)"
+    if plain and "loss" not in defined:
+        yield "the class defines no loss(self, nets, batch)"
     if not ast.get_docstring(node):
         yield "the class has no docstring: say what is new, in a sentence"

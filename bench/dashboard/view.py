@@ -13,11 +13,15 @@ import pandas as pd
 from bench.dashboard.frames import methods
 from bench.method import METHODS
 from bench.ranking.board import ranking
+from bench.ranking.cost import cost
+from bench.ranking.explanation import Comparisons
 from bench.ranking.published import published
 from bench.ranking.rows import Board
+from bench.ranking.tables import checkpoints, classes
 from bench.ranking.words import DASH, labels, notes, rows
 from bench.records import EvaluationRecord
 
+ALL_PASS = "all pass"
 PUBLISHED_ON = "CIFAR-10"  # the data set of most published numbers
 
 
@@ -32,6 +36,26 @@ class View:
     def of(cls, board: Board) -> View:
         """The view of a board."""
         return cls(board, ranking(board))
+
+    @cached_property
+    def comparisons(self) -> Comparisons:
+        """The pairs of its rows."""
+        return Comparisons(self.board, self.ranked)
+
+    @cached_property
+    def checkpoints(self) -> pd.DataFrame:
+        """`bench.ranking.tables.checkpoints` of the board."""
+        return checkpoints(self.board, self.ranked)
+
+    @cached_property
+    def classes(self) -> pd.DataFrame:
+        """`bench.ranking.tables.classes` of the board."""
+        return classes(self.board, self.ranked)
+
+    @cached_property
+    def cost(self) -> pd.DataFrame:
+        """`bench.ranking.cost.cost` of the board."""
+        return cost(self.board, self.ranked)
 
     @cached_property
     def labels(self) -> list[str]:
@@ -64,6 +88,7 @@ def diagnosed(verdicts: Sequence[EvaluationRecord | None]) -> str:
     judged = [verdict.diagnostics for verdict in verdicts if verdict and verdict.diagnostics]
     if not judged:
         return "not measured"
+    some = "" if len(judged) == len(verdicts) else f" ({len(judged)} of {len(verdicts)} seeds measured)"
     trips = Counter(
         (str(found.get("verdict")), name.replace("_", " "))
         for diagnostics in judged
@@ -71,7 +96,7 @@ def diagnosed(verdicts: Sequence[EvaluationRecord | None]) -> str:
         if isinstance(found, dict) and found.get("verdict") != "pass"
     )
     words = [f"{verdict}: {name} ({count} of {len(judged)})" for (verdict, name), count in sorted(trips.items())]
-    return "; ".join(words) or "all pass"
+    return ("; ".join(words) or ALL_PASS) + some
 
 
 def _note(row: dict[str, Any], note: str) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, get_args
 
 import streamlit as st
 
 from bench.dashboard import data
-from bench.dashboard.table import asset
+from bench.dashboard.components import write_address
+from bench.dashboard.draw import draw
+from bench.dashboard.findings import damaged
 from bench.dashboard.text import code_span
 from bench.dashboard.view import View
 from bench.ranking.rows import FIELDS
+from bench.records import has_records
 from bench.scenario import Recipe, Ruleset, Tier, Track
 
 OPTIONS: dict[str, tuple[str, ...]] = {
@@ -26,89 +29,19 @@ HELP = {
     "recipe": "strong: weight averaging and adversarial weight perturbation around every method.",
     "track": "data-free: the method never sees the training images. extra-data: it sees more of them.",
 }
-HOST = """.holder {
-  --accent: var(--st-primary-color);
-  --ground: var(--st-background-color);
-  color: var(--st-text-color);
-  font-family: var(--st-font);
-}
-"""
-COMPONENT = """
-const holder = (root) => root.querySelector(".holder") ?? root.appendChild(
-  Object.assign(document.createElement("div"), { className: "holder" }));
-
-export default function ({ parentElement, data, setTriggerValue }) {
-  const place = holder(parentElement);
-  if (place.markup !== data) {
-    const focus = focused(parentElement);
-    place.innerHTML = place.markup = data;
-    if (focus) parentElement.querySelector(focus)?.focus();
-  }
-  wireBoard(place, (what, value) => { setTriggerValue(what, value); return true; });
-}
-"""
 
 
-def board_table(markup: str, key: str = "board") -> Any:
-    """The leaderboard's table; the method that was opened last is in the result's `open`, else None."""
-    return _component()(
-        data=markup,
-        key=key,
-        on_sort_change=lambda: _sort(key),
-        on_pick_change=lambda: _toggle([st.session_state[key].get("pick")]),
-        on_open_change=lambda: None,
-    )
+def choose_board(*, withdrawn: bool = False) -> View | None:
+    """The choosers of a board, and the board; None, with the reason on the page, where it cannot be shown.
 
-
-def drawing_pad(shape: tuple[int, ...]) -> str:
-    """A pad to draw an image (1, H, W) on; its ink, a hexadecimal digit a pixel, is in the address."""
-    ink = st.query_params.get("ink", "")
-    drawn = _pad()(data={"rows": shape[1], "columns": shape[2], "ink": ink}, key="pad", on_ink_change=_keep_ink)
-    return drawn.get("ink") or ink
-
-
-def pick_point(key: str) -> None:
-    """Pick the rows of the points that were clicked in the chart of that key; one that is picked already is let go."""
-    clicked = [point["customdata"] for point in st.session_state[key]["selection"]["points"] if "customdata" in point]
-    _toggle([name[0] if isinstance(name, list) else name for name in clicked])
-
-
-def _sort(key: str) -> None:
-    if name := st.session_state[key].get("sort"):
-        _write("sort", name)
-
-
-def _toggle(names: Iterable[str | None]) -> None:
-    """Pick these rows, and let go of those that are picked already."""
-    picked = st.query_params.get_all("pick")
-    for name in filter(None, names):
-        picked = [each for each in picked if each != name] if name in picked else [*picked, name]
-    _write("pick", picked)
-
-
-def _keep_ink() -> None:
-    if (drawn := st.session_state["pad"].get("ink")) is not None:
-        _write("ink", drawn)
-
-
-@st.cache_resource(show_spinner=False)
-def _pad() -> Any:
-    return st.components.v2.component("temper_pad", html=asset("pad.html"), css=asset("pad.css"), js=asset("pad.js"))
-
-
-@st.cache_resource(show_spinner=False)
-def _component() -> Any:
-    return st.components.v2.component("temper_board", css=HOST + asset("board.css"), js=asset("board.js") + COMPONENT)
-
-
-def choose_board() -> View | None:
-    """The choosers of a board, and the board; None, with the reason on the page, where it cannot be shown."""
+    A board on which every record is `withdrawn` is shown where that is asked for.
+    """
     names = data.scenarios()
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        scenario = choose_one("Scenario", "scenario", names, width=260)
+        scenario = choose_one("Scenario", "scenario", names, fixed=False, width=260)
         fields = {name: _segments(name) for name in ("ruleset", "budget", "recipe")}
         fields["track"] = _track(scenario)
-    if not data.has_records(scenario):  # nor asked for its board: that would fetch data to fingerprint them
+    if not has_records(scenario):  # nor asked for its board: that would fetch data to fingerprint them
         say_empty(scenario, fields)
         return None
     try:
@@ -116,17 +49,20 @@ def choose_board() -> View | None:
     except Exception as error:  # whatever is wrong with the files: a page shows words, never a traceback
         st.error(f"The board of {scenario} cannot be computed: {code_span(str(error) or repr(error))}")
         return None
-    _warn(view.board.problems)
-    if not view.board.rows:
-        say_empty(scenario, fields)
-        return None
-    return view
+    draw(damaged(view.board.problems))
+    if view.board.rows or (withdrawn and view.board.withdrawn):
+        return view
+    say_empty(scenario, fields)
+    return None
 
 
-def choose_one(label: str, key: str, options: Sequence[str], **more: Any) -> str:
-    """One of `options`, the first by default; a name in the address that is none of them is said."""
+def choose_one(label: str, key: str, options: Sequence[str], *, fixed: bool = True, **more: Any) -> str:
+    """One of `options`, the first by default; a name in the address that is none of them is said.
+
+    Options that are not `fixed` may come in another order tomorrow: their first one is written into the address too.
+    """
     _follow(key, next(iter(_known(key, options)), options[0]))
-    return st.selectbox(label, options, key=key, on_change=_chosen, args=(key, options[0]), **more)
+    return st.selectbox(label, options, key=key, on_change=_chosen, args=(key, options[0] if fixed else None), **more)
 
 
 def choose_many(label: str, key: str, options: Sequence[str], **more: Any) -> list[str]:
@@ -164,10 +100,13 @@ def _segments(key: str) -> str:
 
 def _track(scenario: str) -> str:
     """The track, where there is a choice."""
-    known = {fields["track"] for fields in data.settings(scenario)} if data.has_records(scenario) else set()
+    try:
+        known = {fields["track"] for fields in data.settings(scenario)} if has_records(scenario) else set()
+    except Exception:  # the board itself says why
+        known = set()
     options = [name for name in OPTIONS["track"] if name in known | {FIELDS["track"]}]
     if len(options) == 1:
-        return options[0]
+        return next(iter(_known("track", options)), options[0])
     return choose_one("Track", "track", options, help=HELP["track"], width=130)
 
 
@@ -181,21 +120,14 @@ def _known(key: str, options: Sequence[str]) -> list[str]:
     asked = st.query_params.get_all(key)
     for name in asked:
         if name not in options:
-            st.warning(f"There is no {key} {code_span(name)}.")
+            st.warning(f"The address names {code_span(name)} as {key}, which is not there.")
     return [name for name in dict.fromkeys(asked) if name in options]
 
 
 def _chosen(key: str, default: Any) -> None:
     """Write a choice into the address, where the default goes without saying."""
     value = st.session_state[key]
-    _write(key, "" if value == default else value)
-
-
-def _write(key: str, value: Any) -> None:
-    if value in ("", []):
-        st.query_params.pop(key, None)
-    else:
-        st.query_params[key] = value if isinstance(value, list) else str(value)
+    write_address(key, "" if value == default else value)
 
 
 def say_empty(scenario: str, fields: dict[str, str]) -> None:
@@ -205,13 +137,5 @@ def say_empty(scenario: str, fields: dict[str, str]) -> None:
     options = [f"--{name} {fields[name]}" for name in ("ruleset", "budget")]
     options += [f"--recipe {fields['recipe']}"] if fields["recipe"] != FIELDS["recipe"] else []
     st.code(f"temper run {scenario} {' '.join(options)}", language="bash")
-    if data.has_records(scenario):
+    if has_records(scenario):
         st.caption("The scenario has records under another setting, or of an earlier version of it.")
-
-
-def _warn(problems: list[str]) -> None:
-    """Name each damaged file."""
-    if problems:
-        one = len(problems) == 1
-        head = f"{len(problems)} record{' is' if one else 's are'} damaged and left out; the rest is shown."
-        st.warning("\n- ".join([head + "\n", *map(code_span, problems)]))

@@ -14,7 +14,7 @@ from bench.ranking.board import BASELINE, ranking
 from bench.ranking.rows import Board
 from bench.ranking.statistics import interquartile_mean
 from bench.ranking.words import METHOD, described, points, rows
-from bench.records import local_leaderboards, record_folders, shipped_leaderboards
+from bench.records import has_records
 from bench.scenario import shipped_scenarios
 
 FIELDS = ["method", "version", "hyperparameters", "tuned"]  # of a method with its settings
@@ -47,8 +47,7 @@ def across(boards: Sequence[Board]) -> pd.DataFrame:
 
 def with_records(leaderboards: Path | None = None) -> list[str]:
     """Names of the shipped scenarios that have any record, shipped or local."""
-    roots = (shipped_leaderboards(), local_leaderboards(leaderboards))
-    return [name for name in shipped_scenarios() if any(next(record_folders(root, name), None) for root in roots)]
+    return [name for name in shipped_scenarios() if has_records(name, leaderboards)]
 
 
 def _above(board: Board) -> dict[str, dict[str, Any]]:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from bench.errors import TemperError
 from bench.protocol import MISCLASSIFIED, ROBUST
-from bench.records import RunRecord, local_leaderboards, read_record, record_folders, shipped_leaderboards
+from bench.records import RunRecord, leaderboards_read, read_record, record_folders
 from bench.scenario import Scenario
 
 
@@ -65,9 +65,7 @@ class Collection:
 def collect(scenario: Scenario, leaderboards: Path | None = None) -> Collection:
     """Read all records of a scenario. A local record of a shipped trial is a reproduction: shown, never averaged."""
     found = Collection()
-    shipped, local = shipped_leaderboards(), local_leaderboards(leaderboards)
-    roots = [shipped] if local.resolve() == shipped.resolve() else [shipped, local]
-    for root in roots:
+    for root in leaderboards_read(leaderboards):
         for entry in _entries(root, scenario, found.problems):
             found.add(entry)
     return found

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from bench.errors import TemperError, unknown
 from bench.ranking.board import ranking
@@ -87,38 +89,53 @@ class Explanation:
         )
 
 
+class Comparisons:
+    """The pairs of a board; what they share is computed once."""
+
+    def __init__(self, board: Board, ranked: pd.DataFrame | None = None) -> None:
+        frame = ranking(board) if ranked is None else ranked
+        self.board, self.robust = board, board.robust
+        self.names = labels(frame)[: len(board.rows)]
+        self.ranked = [row for row, status in enumerate(frame["status"].head(len(board.rows))) if status == "ranked"]
+        means = [outcomes.mean(1) for outcomes in self.robust]
+        self.variance, self.df = moderated_variance(means) if means else (np.empty(0), np.empty(0))
+
+    @cached_property
+    def holm(self) -> Array:
+        """The p-values of all pairs of ranked rows, adjusted (Holm), in the order of `ranked`."""
+        rows = self.ranked
+        return holm_pairs(pairwise([self.robust[row] for row in rows], self.variance[rows], self.df[rows]).p)
+
+    def explain(self, first: str, second: str) -> Explanation:
+        """The comparison of two rows by their labels.
+
+        Raises TemperError for a name that no row has, and for a row compared with itself.
+        """
+        pair = [row_named(self.names, first), row_named(self.names, second)]
+        if pair[0] == pair[1]:
+            raise TemperError(f"{first} cannot be compared with itself")
+        one, other = (self.robust[row] for row in pair)
+        return Explanation(
+            setting=self.board.setting,
+            names=(self.names[pair[0]], self.names[pair[1]]),
+            robust=(float(one.mean()), float(other.mean())),
+            seeds=(len(one), len(other)),
+            images=one.shape[1],
+            difference=paired_difference(one, other, self.variance[pair], self.df[pair]),
+            holm=self._among_all(pair),
+            pairs=len(self.ranked) * (len(self.ranked) - 1) // 2,
+            needs=needs(one, other, self.variance[pair], self.df[pair]),
+        )
+
+    def _among_all(self, pair: list[int]) -> float | None:
+        if not set(pair) <= set(self.ranked):
+            return None
+        return float(self.holm[self.ranked.index(pair[0]), self.ranked.index(pair[1])])
+
+
 def explain(board: Board, first: str, second: str) -> Explanation:
-    """The comparison of the rows called `first` and `second` on a board.
-
-    Raises TemperError for a name that no row has, and for a row compared with itself.
-    """
-    frame = ranking(board).head(len(board.rows))
-    names, robust = labels(frame), board.robust
-    pair = [row_named(names, first), row_named(names, second)]
-    if pair[0] == pair[1]:
-        raise TemperError(f"{first} cannot be compared with itself")
-    variance, df = moderated_variance([outcomes.mean(1) for outcomes in robust])
-    ranked = [row for row, status in enumerate(frame["status"]) if status == "ranked"]
-    one, other = (robust[row] for row in pair)
-    return Explanation(
-        setting=board.setting,
-        names=(names[pair[0]], names[pair[1]]),
-        robust=(float(one.mean()), float(other.mean())),
-        seeds=(len(one), len(other)),
-        images=one.shape[1],
-        difference=paired_difference(one, other, variance[pair], df[pair]),
-        holm=_holm(pair, ranked, robust, variance, df),
-        pairs=len(ranked) * (len(ranked) - 1) // 2,
-        needs=needs(one, other, variance[pair], df[pair]),
-    )
-
-
-def _holm(pair: list[int], ranked: list[int], robust: list[Array], variance: Array, df: Array) -> float | None:
-    """The p-value of a pair among all pairs of ranked rows."""
-    if not set(pair) <= set(ranked):
-        return None
-    adjusted = holm_pairs(pairwise([robust[row] for row in ranked], variance[ranked], df[ranked]).p)
-    return float(adjusted[ranked.index(pair[0]), ranked.index(pair[1])])
+    """The comparison of two rows of a board: see `Comparisons.explain`."""
+    return Comparisons(board).explain(first, second)
 
 
 def row_named(names: Sequence[str], name: str) -> int:

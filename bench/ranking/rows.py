@@ -96,10 +96,18 @@ def read_board(scenario: Scenario, leaderboards: Path | None = None, **fields: s
 def read_boards(scenario: Scenario, leaderboards: Path | None = None) -> Iterator[Board]:
     """Every board of a scenario that has rows; the records are read once."""
     found = collect(scenario, leaderboards)
-    for key in sorted({_key(entry.record.trial) for entry in found.entries.values()}):
-        board = board_of(scenario, found, **dict(zip(FIELDS, key, strict=True)))
+    for setting in settings(found):
+        board = board_of(scenario, found, **setting)
         if board.rows:
             yield board
+
+
+def settings(found: Collection) -> list[dict[str, str]]:
+    """The settings, values of FIELDS, under which there are records; the default first."""
+    trials = [entry.record.trial for each in (found.entries, found.withdrawn) for entry in each.values()]
+    default = tuple(FIELDS.values())
+    keys = sorted({_key(trial) for trial in trials}, key=lambda key: (key != default, key))
+    return [dict(zip(FIELDS, key, strict=True)) for key in keys]
 
 
 def _key(trial: Trial) -> tuple[str, ...]:

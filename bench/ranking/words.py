@@ -54,10 +54,10 @@ def in_words(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def labels(frame: pd.DataFrame) -> list[str]:
-    """What each row is called: its method with changed settings, and its version where that would be ambiguous."""
+    """What each row is called, no two alike: its method with changed settings, its version where that is ambiguous."""
     named = [(_label(row), row["version"]) for row in rows(frame)]
     names = Counter(name for name, _ in set(named))
-    return [f"{name} · {version}" if names[name] > 1 else name for name, version in named]
+    return _told_apart([f"{name} · {version}" if names[name] > 1 else name for name, version in named])
 
 
 def notes(frame: pd.DataFrame) -> list[str]:
@@ -106,6 +106,16 @@ def _word(value: Any, form: str) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return format(value, form).removesuffix("%") if form else str(value)
+
+
+def _told_apart(names: Sequence[str]) -> list[str]:
+    """Names, of which the second of one kind is `name (2)`: of methods not known here, settings are not named."""
+    met: Counter[str] = Counter()
+    apart = []
+    for name in names:
+        met[name] += 1
+        apart.append(f"{name} ({met[name]})" if met[name] > 1 else name)
+    return apart
 
 
 def _label(row: dict[str, Any]) -> str:

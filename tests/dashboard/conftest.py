@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,14 @@ def write_record(
     record.model_copy(update=more).save(folder)
     outcomes.to_parquet(folder / "outcomes.parquet")
     return folder
+
+
+def fail(folder: Path) -> None:
+    """Make a record one of a trial that failed."""
+    content = json.loads((folder / "record.json").read_text())
+    content |= {"status": "failed", "failure": "NaN", "evaluation": None, "training": None, "weights": {}}
+    (folder / "record.json").write_text(json.dumps(content))
+    (folder / "outcomes.parquet").unlink()
 
 
 def _outcomes(scenario: Scenario, name: str, chance: float, seed_index: int) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """The pages as Streamlit runs them: every page in every state, without a traceback."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
 from itertools import product
@@ -13,7 +14,7 @@ from bench.dashboard import data
 from bench.dashboard.navigation import PLACES
 from bench.method import METHODS
 from bench.scenario import Scenario
-from tests.dashboard.conftest import write_records
+from tests.dashboard.conftest import fail, write_records
 
 APP = Path(__file__).parents[2] / "app.py"
 Fill = Callable[..., list[Path]]
@@ -70,6 +71,7 @@ def test_with_one_seed_every_page_stands(fill: Fill, page: str) -> None:
     fill({"pgd-at": 0.75, "trades": 0.8}, seeds=1)
     app = opened(page)
     assert not app.exception and not app.error
+    assert not re.search(r"\bnan\b", words(app), re.IGNORECASE)
 
 
 @pytest.mark.parametrize("page", ["leaderboard", "fronts", "compare", "method", "history", "try_it"])
@@ -82,15 +84,22 @@ def test_a_damaged_file_is_named_and_the_rest_is_shown(fill: Fill, page: str, na
     assert str(folders[-1] / name) in app.warning[0].value
 
 
-@pytest.mark.parametrize("page", ["leaderboard", "method"])
-def test_a_failed_trial_is_shown(fill: Fill, page: str) -> None:
-    folders = fill({"pgd-at": 0.75})
-    for folder in folders:
-        record = folder / "record.json"
-        content = record.read_text().replace('"complete"', '"failed"')
-        record.write_text(content)
+@pytest.mark.parametrize("page", PLACES)
+@pytest.mark.parametrize("failed", [1, 5])
+def test_with_failed_trials_every_page_stands(fill: Fill, page: str, failed: int) -> None:
+    fill({"trades": 0.8})
+    for folder in fill({"pgd-at": 0.75})[:failed]:
+        fail(folder)
     app = opened(page)
     assert not app.exception and not app.error
+
+
+@pytest.mark.parametrize("page", PLACES)
+def test_where_all_is_withdrawn_every_page_stands(fill: Fill, page: str) -> None:
+    fill({"pgd-at": 0.75}, retracted="Trained on a damaged copy.")
+    app = opened(page)
+    assert not app.exception and not app.error
+    assert page != "history" or "Trained on a damaged copy." in words(app)
 
 
 @pytest.mark.parametrize("page", ALONE)
@@ -166,7 +175,7 @@ def test_the_address_filters_sorts_and_picks(fill: Fill) -> None:
     assert app.multiselect(key="family").value == ["teacher-free"]
     assert 'data-row="kd"' not in board(app) and 'data-row="trades"' in board(app)
     assert app.selectbox(key="sort").value == "clean"
-    assert app.get("page_link")[0].proto.label == "Compare these 2"
+    assert "Compare these 2" in [link.proto.label for link in app.get("page_link")]
 
 
 def test_a_choice_goes_into_the_address(fill: Fill) -> None:
@@ -180,7 +189,7 @@ def test_an_unknown_name_in_the_address_is_said(leaderboards: Path) -> None:
     app = opened(scenario="<b>digits", budget="xl")
     assert not app.exception
     shown = "\n".join(warning.value for warning in app.warning)
-    assert "There is no scenario ` <b>digits `" in shown and "There is no budget ` xl `" in shown
+    assert "names ` <b>digits ` as scenario" in shown and "names ` xl ` as budget" in shown
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ expect.set_options(timeout=30_000)
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 WIDTHS = {"wide": (1600, 1000), "narrow": (400, 860)}
-HOSTILE = "<img src=x onerror=alert(1)>"
+HOSTILE = "<img src=x onerror=alert(1)>![x](http://localhost:1/x.png)"
 OURS = re.compile(r"(http://localhost:\d+/|ws://localhost:\d+/|file:|data:|blob:)")
 
 
@@ -231,6 +231,16 @@ def test_a_method_opens_from_its_row_and_back_returns(browser: Browser, real: st
         _board(page)
 
 
+def test_the_board_goes_along_to_other_pages(browser: Browser, address: str) -> None:
+    with _page(browser) as page:
+        page.goto(f"{address}?budget=m&ruleset=epochs")
+        expect(page.get_by_text("temper run digits-linf --ruleset epochs --budget m")).to_be_visible(timeout=60_000)
+        page.get_by_role("link", name="Fronts").click()
+        page.wait_for_url("**/fronts?**")
+        assert "budget=m" in page.url and "ruleset=epochs" in page.url
+        expect(page.get_by_text("temper run digits-linf --ruleset epochs --budget m")).to_be_visible()
+
+
 def test_ticked_rows_are_compared(browser: Browser, real: str) -> None:
     with _page(browser) as page:
         page.goto(real)
@@ -322,7 +332,7 @@ def test_hostile_text_stays_text(browser: Browser, digits: Scenario, tmp_path: P
             page.goto(f"{url}{place}?scenario={HOSTILE}&name={HOSTILE}")
             expect(page.get_by_test_id("stAlert").first).to_contain_text("<img", timeout=60_000)
             page.wait_for_timeout(800)
-            assert page.locator("img[src=x]").count() == 0
+            assert page.locator("img[src=x], img[src*='localhost:1/']").count() == 0
         page.goto(url)
         assert _order(page)[0] == HOSTILE
 

@@ -1,6 +1,9 @@
 """What the pages say of the records that ship, and of boards that have little to say."""
 
+import json
+import shutil
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +16,11 @@ from bench.dashboard.table import Selection
 from bench.dashboard.view import View
 from bench.method import METHODS
 from bench.ranking.explanation import explain
+from bench.ranking.render import to_csv
 from bench.ranking.rows import read_board
 from bench.records import shipped_leaderboards
 from bench.scenario import Scenario, load_scenario, shipped_scenarios
+from tests.dashboard.conftest import fail
 
 Fill = Callable[..., list[Path]]
 
@@ -71,15 +76,16 @@ def test_nothing_is_better_than_the_front_in_both(shipped: View) -> None:
 
 def test_the_front_in_words() -> None:
     points = pd.DataFrame({"label": ["a", "b", "c"], "on_front": [True, False, False]})
-    assert (
-        fronts.front_finding(points, "both") == "a is on the front: each of the 2 others is behind one of them in both."
-    )
+    points = points.assign(x=1.0, y=1.0)
+    words = "a is on the front: for each of the 2 others, a is at least as good in both, and better in one."
+    assert fronts.front_finding(points, "both") == words
+    assert "the other row" in fronts.front_finding(points.assign(y=[1.0, 1.0, np.nan]), "both"), "a row without passes"
     assert fronts.front_finding(points[:1], "both") == "a is the only row."
     assert fronts.front_finding(points[1:], "both") == "No row has both measures yet."
 
 
 def test_a_front_of_compute_needs_two_budgets(shipped: View) -> None:
-    alone = fronts.blocks(shipped, [shipped], [shipped])
+    alone = fronts.blocks(shipped, [shipped])
     assert len(of_kind(alone, Chart)) == 1
     assert "needs records under two rulesets or budgets" in said(alone)
     points = fronts.robust_and_compute([shipped, shipped])
@@ -88,20 +94,24 @@ def test_a_front_of_compute_needs_two_budgets(shipped: View) -> None:
 
 
 def test_students_are_compared_where_the_rest_is_the_same(shipped: View, digits: Scenario) -> None:
-    other = digits.model_copy(update={"student": digits.teachers["robust"]})
-    assert fronts.same_but_student(digits, other)
-    assert not fronts.same_but_student(digits, load_scenario("cifar10-linf"))
+    def on(**changes: object) -> View:
+        return View(replace(shipped.board, scenario=digits.model_copy(update=changes)), shipped.ranked)
+
+    assert fronts.same_but_student(shipped, on(name="other", student=digits.teachers["robust"]))
+    assert not fronts.same_but_student(shipped, on(budget=digits.budget.model_copy(update={"s": 7.0})))
+    both = fronts.blocks(shipped, [shipped, on(name="other", student=digits.teachers["robust"])])
+    assert {chart.key for chart in of_kind(both, Chart)} == {"clean", "parameters"}
     points = fronts.robust_and_parameters([shipped, shipped])
     assert (points["x"] == points["x"].iloc[0]).all() and points["x"].iloc[0] > 1000
 
 
 def test_picked_rows_are_listed(shipped: View) -> None:
-    (table,) = of_kind(fronts.blocks(shipped, [shipped], [shipped], picked=["kd"]), Table)
+    (table,) = of_kind(fronts.blocks(shipped, [shipped], picked=["kd"]), Table)
     assert list(table.frame["row"]) == ["kd"]
 
 
 def test_rows_far_below_are_counted_and_can_be_seen(shipped: View) -> None:
-    near, everything = (fronts.blocks(shipped, [shipped], [shipped], everything=each) for each in (False, True))
+    near, everything = (fronts.blocks(shipped, [shipped], everything=each) for each in (False, True))
     drawn = [sum(len(trace.y) for trace in of_kind(each, Chart)[0].figure.data[1:]) for each in (near, everything)]
     assert drawn[0] < drawn[1] == len(shipped.labels)
     assert f"{drawn[1] - drawn[0]} rows" in of_kind(near, Finding)[0].detail
@@ -120,9 +130,37 @@ def test_pairs_that_cannot_be_told_apart_are_counted(shipped: View) -> None:
     names = ["rslad", "gkd-logit", "ard", "kd"]
     pairs = [explain(shipped.board, a, b) for k, a in enumerate(names) for b in names[k + 1 :]]
     words = compare.compare_finding(pairs)
-    untold = sum(pair.winner is None for pair in pairs)
     assert "beats kd by" in words
+    untold = sum(not compare.told(pair) for pair in pairs)
     assert untold > compare.NAMED and f"{untold} of 6 pairs cannot be told apart." in words
+
+
+def test_rows_are_called_different_as_on_the_leaderboard(shipped: View) -> None:
+    """By the test among all pairs, so that no page contradicts another."""
+    pair = shipped.comparisons.explain("pgd-at", "trades")
+    assert pair.difference.p < 0.05 < pair.holm, "the case that tells the two tests apart"
+    words = said(compare.blocks(shipped, ["pgd-at", "trades"]))
+    assert words.startswith("pgd-at and trades cannot be told apart.")
+
+
+def test_a_failed_seed_counts_in_the_bars_as_in_the_ranking(fill: Fill, view: Callable[[], View]) -> None:
+    folders = fill({"trades": 0.8, "kd": 0.1})
+    fail(folders[0])
+    shares = compare.outcome_shares(view(), ["trades", "kd"])
+    assert shares.loc["trades", compare.FAILED] == pytest.approx(20) and shares.loc["kd", compare.FAILED] == 0
+    assert shares.loc["trades", "robust"] == pytest.approx(100 * view().rows[0]["robust"])
+
+
+def test_a_row_that_took_the_place_of_another_version_is_compared(fill: Fill, view: Callable[[], View]) -> None:
+    folders = fill({"trades": 0.8, "kd": 0.1})
+    old = folders[0].with_name("0" * 16)
+    shutil.copytree(folders[0], old)
+    content = json.loads((old / "record.json").read_text())
+    content["trial"]["version"], content["trial_id"], content["retracted"] = "older", "0" * 16, "Replaced."
+    (old / "record.json").write_text(json.dumps(content))
+    board = view()
+    assert board.labels[0] == "trades · zhang2019"
+    assert "trades · zhang2019 beats kd" in said(compare.blocks(board, board.labels[:2]))
 
 
 def test_outcomes_are_shares_of_all_images(shipped: View) -> None:
@@ -155,6 +193,7 @@ def test_images_without_weights_are_described_only(fill: Fill, view: Callable[[]
 def test_a_method_of_the_board(shipped: View, name: str) -> None:
     blocks = method.blocks(shipped, name)
     assert said(blocks).startswith(f"{name}: ")
+    assert "Over half of the test images stand" not in said(blocks)
     assert {chart.key for chart in of_kind(blocks, Chart)} == {"validation", "losses", "eps", "classes"}
     assert of_kind(blocks, Formula)[0].latex == METHODS[name].info.formula
     code = "\n".join(block.text for block in of_kind(blocks, Code))
@@ -172,6 +211,25 @@ def test_a_method_that_is_not_on_the_board_is_described(fill: Fill, view: Callab
     assert "ard has no row on this board." in said(blocks) and of_kind(blocks, Formula)
 
 
+def test_a_row_whose_trials_all_failed_has_a_page(fill: Fill, view: Callable[[], View]) -> None:
+    for folder in fill({"pgd-at": 0.75}):
+        fail(folder)
+    words = said(method.blocks(view(), "pgd-at"))
+    assert "pgd-at: 0.0 % robust" in words and "not measured" in words
+
+
+def test_rows_of_one_method_have_pages_of_their_own(fill: Fill, view: Callable[[], View]) -> None:
+    fill({"trades": 0.8})
+    for folder in fill({"ard": 0.7}):
+        content = json.loads((folder / "record.json").read_text())
+        content["trial"] |= {"method": "trades", "version": "zhang2019", "hyperparameters": {"beta": 3.0}}
+        (folder / "record.json").write_text(json.dumps(content))
+    board = view()
+    assert board.labels == ["trades", "trades (beta=3.0)"]
+    for label in board.labels:
+        assert said(method.blocks(board, label)).startswith(f"{label}: ")
+
+
 def test_records_of_an_unknown_method_have_a_page(fill: Fill, view: Callable[[], View]) -> None:
     (folder,) = fill({"pgd-at": 0.75}, seeds=1)
     record = folder / "record.json"
@@ -186,14 +244,15 @@ def test_the_command_names_what_is_not_default(shipped: View) -> None:
     trial = row[0].record.trial.model_copy(update={"ruleset": "epochs", "hyperparameters": {"beta": 3.0}})
     changed = [type(row[0])(row[0].record.model_copy(update={"trial": trial}), row[0].folder, row[0].outcomes)]
     assert method.command(changed) == "temper run digits-linf --method trades --seeds 1 --ruleset epochs --set beta=3.0"
+    assert method.command(row[2:]) == "temper run digits-linf --method trades --seeds 5", "seeds are counted from 0"
 
 
 # --- scenario, history, submit, about ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", shipped_scenarios())
-def test_every_scenario_has_a_page(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.data.split_hashes", lambda spec: {"train": "0", "validation": "1", "test": "2"})
+def test_every_scenario_has_a_page_and_fetches_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.data.split_hashes", lambda spec: pytest.fail("would download"))
     blocks = scenario.blocks(load_scenario(name))
     assert said(blocks) and of_kind(blocks, Table)
 
@@ -208,22 +267,34 @@ def test_without_releases_history_says_so(shipped: View) -> None:
     assert "There is no release yet" in said(history.blocks(shipped, {}))
 
 
-def test_history_names_what_moved_and_what_came_in(shipped: View) -> None:
+def frozen(root: Path, day: str, text: str) -> None:
+    table = root / "releases" / day / "tables" / "digits-linf.csv"
+    table.parent.mkdir(parents=True)
+    table.write_text(text)
+
+
+def test_a_release_of_today_changes_nothing(shipped: View, tmp_path: Path) -> None:
+    frozen(tmp_path, "2026-01-01", to_csv(shipped.ranked))
+    releases, problems = history.read_releases("digits-linf", [tmp_path])
+    assert not problems and list(releases["2026-01-01"]["label"]) == shipped.labels
+    assert "Since 2026-01-01: nothing changed." in said(history.blocks(shipped, releases))
+
+
+def test_history_names_what_moved_and_what_came_in(shipped: View, tmp_path: Path) -> None:
     old = shipped.ranked[shipped.ranked["method"].isin(["trades", "kd"])].copy()
     old.loc[old["method"] == "kd", "robust"] -= 0.02
-    blocks = history.blocks(shipped, {"2026-01-01": old})
+    frozen(tmp_path, "2026-01-01", to_csv(old))
+    blocks = history.blocks(shipped, history.read_releases("digits-linf", [tmp_path])[0])
     words = said(blocks)
     assert "Since 2026-01-01:" in words and "kd moved by +2.0 points" in words and "came in" in words
     assert "trades moved" not in words
     assert of_kind(blocks, Chart)
 
 
-def test_releases_are_read_and_damaged_ones_left_out(tmp_path: Path, shipped: View) -> None:
-    for day, text in (("2026-01-01", "method,robust,status\nkd,0.1,ranked\n"), ("2026-01-02", "nothing")):
-        table = tmp_path / "releases" / day / "tables" / "digits-linf.csv"
-        table.parent.mkdir(parents=True)
-        table.write_text(text)
-    assert list(history.read_releases("digits-linf", [tmp_path])) == ["2026-01-01"]
+def test_a_damaged_release_is_named(tmp_path: Path) -> None:
+    frozen(tmp_path, "2026-01-02", "nothing")
+    releases, problems = history.read_releases("digits-linf", [tmp_path])
+    assert not releases and "2026-01-02" in problems[0]
 
 
 def test_what_was_taken_back_says_why(fill: Fill, view: Callable[[], View]) -> None:

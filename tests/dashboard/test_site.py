@@ -41,8 +41,25 @@ def site(fill: Fill, leaderboards: Path, tmp_path: Path) -> Path:
 
 
 def test_every_link_leads_to_a_file_of_the_site(site: Path) -> None:
+    assert_links_hold(site)
+
+
+def test_every_link_of_one_row_leads_to_a_file(fill: Fill, leaderboards: Path, tmp_path: Path) -> None:
+    fill({"trades": 0.8}, seeds=1)
+    export(tmp_path / "site", leaderboards)
+    assert_links_hold(tmp_path / "site")
+
+
+def test_a_damaged_record_is_named(fill: Fill, leaderboards: Path, tmp_path: Path) -> None:
+    folders = fill({"trades": 0.8})
+    (folders[0] / "record.json").write_text("{")
+    export(tmp_path / "site", leaderboards)
+    assert str(folders[0] / "record.json") in (tmp_path / "site" / "index.html").read_text()
+
+
+def assert_links_hold(site: Path) -> None:
     pages = list(site.glob("*.html"))
-    assert {"index.html", "digits-linf.html", "digits-linf.trades.html", "digits-linf.fronts.html"} <= {
+    assert {"index.html", "digits-linf.html", "digits-linf.method.trades.html", "digits-linf.fronts.html"} <= {
         page.name for page in pages
     }
     for page in pages:
@@ -63,7 +80,7 @@ def test_it_says_what_the_dashboard_says(site: Path) -> None:
     index = (site / "index.html").read_text()
     assert "trades is first; pgd-at is behind it" in index and "minimum detectable difference" in index
     assert (site / "files" / "digits-linf.csv").read_text().startswith("rank,")
-    assert "<math" in (site / "digits-linf.trades.html").read_text()
+    assert "<math" in (site / "digits-linf.method.trades.html").read_text()
     assert "plotly.min.js" in (site / "digits-linf.fronts.html").read_text()
     assert "plotly.min.js" not in index, "a page without charts loads no charts"
 
@@ -72,7 +89,8 @@ def test_a_second_export_takes_the_place_of_the_first(site: Path, leaderboards: 
     for record in (leaderboards / "records" / "digits-linf" / "kd").glob("*/record.json"):
         record.unlink()
     export(site, leaderboards)
-    assert not (site / "digits-linf.kd.html").exists() and (site / "digits-linf.trades.html").exists()
+    assert not (site / "digits-linf.method.kd.html").exists()
+    assert (site / "digits-linf.method.trades.html").exists()
 
 
 def test_a_folder_with_other_things_is_left_alone(leaderboards: Path, tmp_path: Path) -> None:

@@ -129,6 +129,7 @@ def verdict(**verdicts: str) -> EvaluationRecord:
 
 
 def test_diagnostics_in_words() -> None:
-    assert diagnosed([verdict(transfer="pass"), None]) == "all pass"
+    assert diagnosed([verdict(transfer="pass")]) == "all pass"
+    assert diagnosed([verdict(transfer="pass"), None]) == "all pass (1 of 2 seeds measured)"
     assert diagnosed([verdict(square_gain="warn"), verdict(square_gain="pass")]) == "warn: square gain (1 of 2)"
     assert diagnosed([None]) == diagnosed([verdict()]) == "not measured"

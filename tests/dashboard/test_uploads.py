@@ -20,12 +20,20 @@ def said(blocks) -> str:
     return "\n".join(f"{block.text} {list(getattr(block, 'points', []))}" for block in blocks if hasattr(block, "text"))
 
 
-def test_a_record_lands_between_its_neighbours(fill: Fill) -> None:
+def test_a_second_run_of_a_trial_is_never_averaged(fill: Fill) -> None:
     folders = fill({"trades": 0.8, "kd": 0.1})
     words = said(record_blocks((folders[0] / "record.json").read_bytes()))
     assert "trades, seed 0, on digits-linf: complete." in words
-    assert "of 2 ranked rows; the 5 seeds of its row here lead one to expect" in words and "it is inside" in words
+    assert "recorded already" in words and "never averaged" in words and "It is inside what" in words
     assert "attested until" in words
+
+
+def test_another_seed_moves_the_mean_of_its_row(fill: Fill) -> None:
+    folders = fill({"trades": 0.8, "kd": 0.1}, seeds=6)
+    content = (folders[5] / "record.json").read_bytes()
+    (folders[5] / "record.json").unlink()
+    words = said(record_blocks(content))
+    assert "over 6 seeds: below 0 and above 1 of the other ranked rows" in words and "It is inside what" in words
 
 
 def test_a_record_of_a_new_row_says_so(fill: Fill, digits: Scenario, leaderboards: Path) -> None:
@@ -35,7 +43,7 @@ def test_a_record_of_a_new_row_says_so(fill: Fill, digits: Scenario, leaderboard
     fill({"trades": 0.8, "kd": 0.1})
     view = View.of(read_board(digits, leaderboards))
     assert record and not problems
-    assert "between place 1 and 2 of 2 ranked rows, as the first seed of a row of its own" in landing(record, view)
+    assert "a row of its own, provisional, below 1 and above 1 of the other ranked rows" in landing(record, view)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +52,8 @@ def test_a_record_of_a_new_row_says_so(fill: Fill, digits: Scenario, leaderboard
         ({"trial_id": "0" * 16}, "its trial hashes to"),
         ({"status": "done"}, "status: Input should be 'complete' or 'failed'"),
         ({"surprise": 1}, "surprise: Extra inputs are not permitted"),
+        ({"evaluation": None}, "a complete record needs training and evaluation"),
+        ({"retracted": "Wrong data."}, "It is retracted, and counts no longer."),
     ],
 )
 def test_what_is_wrong_with_a_record_is_shown(fill: Fill, change: dict[str, object], words: str) -> None:
@@ -57,10 +67,32 @@ def test_what_is_no_record_is_refused(leaderboards: Path, content: bytes) -> Non
     assert "This is no valid record." in said(record_blocks(content))
 
 
+@pytest.mark.parametrize("accuracy", ["5.0", "-0.1", "NaN"])
+def test_an_accuracy_that_is_none_is_refused(fill: Fill, accuracy: str) -> None:
+    (folder,) = fill({"trades": 0.8}, seeds=1)
+    content = json.loads((folder / "record.json").read_text())
+    content["evaluation"]["robust"] = float(accuracy)
+    assert "an accuracy lies between 0 and 1" in said(record_blocks(json.dumps(content).encode()))
+
+
+def test_a_record_of_another_protocol_is_not_placed(fill: Fill) -> None:
+    (folder,) = fill({"trades": 0.8}, seeds=1)
+    content = json.loads((folder / "record.json").read_text())
+    content["evaluation"]["protocol_fingerprint"] = "0" * 64
+    assert "judged by another protocol" in said(record_blocks(json.dumps(content).encode()))
+
+
+def test_a_record_of_data_that_are_not_here_fetches_nothing(fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.data.split_hashes", lambda spec: pytest.fail("would download"))
+    (folder,) = fill({"trades": 0.8}, seeds=1)
+    content = (folder / "record.json").read_text().replace('"digits-linf"', '"cifar100-linf"')
+    assert "not pinned" in said(record_blocks(content.encode()))
+
+
 def test_a_record_of_an_unknown_scenario_is_not_placed(fill: Fill) -> None:
     (folder,) = fill({"trades": 0.8}, seeds=1)
     content = (folder / "record.json").read_text().replace('"digits-linf"', '"elsewhere"')
-    assert "No scenario of that name ships" in said(record_blocks(content.encode()))
+    assert "No scenario of that name ships: elsewhere." in said(record_blocks(content.encode()))
 
 
 def test_the_skeleton_is_ready(tmp_path: Path) -> None:

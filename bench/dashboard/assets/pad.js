@@ -8,6 +8,7 @@ export default function ({ parentElement, data, setTriggerValue }) {
   const { rows, columns, ink } = data;
   if (canvas.ink === undefined || (canvas.sent !== ink && !canvas.drawing)) {
     canvas.ink = [...ink.padEnd(rows * columns, "0")].map((digit) => parseInt(digit, 16) || 0);
+    canvas.sent = ink;
   }
   canvas.width = canvas.height = SIDE;
   canvas.at ??= 0;

@@ -19,39 +19,43 @@ from bench.dashboard.widgets import choose_board, choose_many, choose_one
 from bench.errors import TemperError
 from bench.protocol import ATTACKS, MISCLASSIFIED, ROBUST
 from bench.ranking.collect import Entry
-from bench.ranking.explanation import Explanation, explain, row_named
+from bench.ranking.explanation import ALPHA, Explanation, row_named
 from bench.ranking.statistics import mcnemar
-from bench.ranking.words import labels
 
 MOST = 5  # rows that are compared at once
 SHOWN = 6  # test images
+FAILED = "trial failed"  # instead of an outcome
 NAMED = 2  # pairs that cannot be told apart; more are counted
+JUDGED = "Of ranked rows by the test among all pairs of the board (Holm, 5%), of others by the test of the two alone."
 IMAGES = "The images that make the difference"
 
 
 def blocks(view: View, names: Sequence[str]) -> list[Block]:
     """The comparison of some rows of a board by their labels, at least two."""
-    pairs = [explain(view.board, *pair) for pair in combinations(names, 2)]
-    table = differences(pairs)
+    pairs = [view.comparisons.explain(*pair) for pair in combinations(names, 2)]
+    table, shares, words = differences(pairs), outcome_shares(view, names), compare_finding(pairs)
     return [
-        Finding(compare_finding(pairs), pairs[0].text if len(pairs) == 1 else ""),
-        Chart(differences_chart(table), f"Paired differences: {compare_finding(pairs)}", "differences"),
+        Finding(words, pairs[0].text if len(pairs) == 1 else JUDGED),
+        Chart(differences_chart(table), f"Paired differences: {words}", "differences"),
         Table(_listed(table)),
         Heading("Which attack broke what"),
-        Finding(outcome_finding(outcome_shares(view, names))),
-        Chart(
-            outcomes_chart(outcome_shares(view, names)), "Stacked bars of what became of the test images.", "outcomes"
-        ),
+        Finding(outcome_finding(shares)),
+        Chart(outcomes_chart(shares), "Stacked bars of what became of the test images.", "outcomes"),
     ]
 
 
+def told(pair: Explanation) -> bool:
+    """Whether two rows differ: by the test among all pairs of the board where both are ranked, else by their own."""
+    p = pair.difference.p if pair.holm is None else pair.holm
+    return bool(p < ALPHA)
+
+
 def compare_finding(pairs: Sequence[Explanation]) -> str:
-    """Which of the rows can be told apart, in a sentence; each pair as a comparison that was planned."""
-    told = [pair for pair in pairs if pair.winner]
-    tied = [" and ".join(pair.names) for pair in pairs if not pair.winner]
+    """Which of the rows can be told apart, in a sentence."""
+    tied = [" and ".join(pair.names) for pair in pairs if not told(pair)]
     beaten: dict[str, list[Explanation]] = {}
-    for pair in told:
-        beaten.setdefault(str(pair.winner), []).append(pair)
+    for pair in filter(told, pairs):
+        beaten.setdefault(pair.names[pair.difference.mean < 0], []).append(pair)
     parts = [f"{winner} beats {_whom(winner, won)} by {_by(won)}" for winner, won in beaten.items()]
     if tied:
         which = listed(tied) if len(tied) <= NAMED else f"{len(tied)} of {len(pairs)} pairs"
@@ -63,29 +67,26 @@ def differences(pairs: Sequence[Explanation]) -> pd.DataFrame:
     """One row a pair, in points: its difference and 95% interval, and its p-value among all pairs of the board."""
     return pd.DataFrame(
         {
-            "pair": [f"{shortened(a, 24)} − {shortened(b, 24)}" for a, b in (pair.names for pair in pairs)],  # noqa: RUF001
+            "pair": [" − ".join(pair.names) for pair in pairs],  # noqa: RUF001
             **{end: [100 * getattr(pair.difference, end) for pair in pairs] for end in ("mean", "low", "high")},
             "p": [pair.difference.p for pair in pairs],
             "holm": [pair.holm for pair in pairs],
-            "told": [pair.winner is not None for pair in pairs],
+            "told": [told(pair) for pair in pairs],
         }
     )
 
 
 def outcome_shares(view: View, names: Sequence[str]) -> pd.DataFrame:
     """What became of the test images, percent, mean over seeds; a row a method, a column an outcome."""
-    every = labels(view.ranked)
-    shares = {name: _shares(view.board.rows[row_named(every, name)]) for name in names}
-    return pd.DataFrame(shares).T
+    shares = {name: _shares(view.board.rows[row_named(view.labels, name)]) for name in names}
+    return pd.DataFrame(shares).T.fillna(0)
 
 
 def outcome_finding(shares: pd.DataFrame) -> str:
     """Which attack did most of the work against each."""
-    broken = shares.drop(columns=["robust", "misclassified"])
+    broken = shares[list(ATTACKS)]
     most = zip(broken.index, broken.sum(axis=1), broken.max(axis=1), broken.idxmax(axis=1), strict=True)
-    words = [
-        f"{name}: {total:.1f} % broken" + f", {top:.1f} by {by} first" * (top > 0) for name, total, top, by in most
-    ]
+    words = [f"{name}: {all_:.1f} % broken" + f", {top:.1f} by {by} first" * (top > 0) for name, all_, top, by in most]
     return "; ".join(words) + "."
 
 
@@ -98,8 +99,7 @@ def images_apart(one: Entry, other: Entry) -> np.ndarray:
 
 def image_blocks(view: View, names: Sequence[str], seed: int) -> list[Block]:
     """Test images that the first student of a seed resists and the second does not, with what fools the second."""
-    every = labels(view.ranked)
-    one, other = (_of_seed(view.board.rows[row_named(every, name)], seed) for name in names[:2])
+    one, other = (_of_seed(view.board.rows[row_named(view.labels, name)], seed) for name in names[:2])
     if one is None or other is None:
         return [Note(f"{names[0]} and {names[1]} do not both have seed {seed}.")]
     apart = images_apart(one, other)
@@ -130,9 +130,10 @@ def page() -> None:
     draw(blocks(view, names))
     draw([Heading(IMAGES)])
     with st.container(horizontal=True):
-        first = choose_one("Resists", "resists", names, width=260)
-        second = choose_one("does not resist", "falls", [name for name in names if name != first], width=260)
-        seed = choose_one("Seed", "seed", _seeds(view), width=100)
+        first = choose_one("Resists", "resists", names, fixed=False, width=260)
+        others = [name for name in names if name != first]
+        second = choose_one("does not resist", "falls", others, fixed=False, width=260)
+        seed = choose_one("Seed", "seed", _seeds(view), fixed=False, width=100)
     draw(image_blocks(view, [first, second], int(seed)))
 
 
@@ -154,24 +155,31 @@ def _by(won: Sequence[Explanation]) -> str:
 
 
 def _listed(table: pd.DataFrame) -> pd.DataFrame:
-    """The differences as readers see them."""
-    interval = [f"{low:+.1f} to {high:+.1f}" for low, high in zip(table["low"], table["high"], strict=True)]
+    """The differences as readers see them; nothing where so few seeds give no interval."""
+    ends = zip(table["low"], table["high"], strict=True)
     return pd.DataFrame(
         {
             "pair": table["pair"],
             "difference, points": table["mean"].map("{:+.1f}".format),
-            "95% interval": interval,
-            "p": table["p"].map("{:.2g}".format),
-            "p among all pairs (Holm)": ["" if p is None or np.isnan(p) else f"{p:.2g}" for p in table["holm"]],
+            "95% interval": ["" if np.isnan(low) else f"{low:+.1f} to {high:+.1f}" for low, high in ends],
+            "p": [_p(value) for value in table["p"]],
+            "p among all pairs (Holm)": [_p(value) for value in table["holm"]],
         }
     )
 
 
-def _shares(row: Sequence[Entry]) -> pd.Series:
+def _p(value: float | None) -> str:
+    return "" if value is None or np.isnan(value) else f"{value:.2g}"
+
+
+def _shares(row: Sequence[Entry]) -> dict[str, float]:
+    """Percent of the images of all seeds; a failed trial has none that was judged."""
     codes = {"robust": ROBUST, **{name: k for k, name in enumerate(ATTACKS, 1)}, "misclassified": MISCLASSIFIED}
     outcomes = [entry.outcomes for entry in row if entry.outcomes is not None]
-    found = np.concatenate(outcomes) if outcomes else np.array([MISCLASSIFIED])
-    return pd.Series({name: 100 * float(np.mean(found == code)) for name, code in codes.items()})
+    judged = np.concatenate(outcomes) if outcomes else np.empty(0)
+    share = len(outcomes) / len(row)
+    found = {name: 100 * share * float(np.mean(judged == code)) if share else 0.0 for name, code in codes.items()}
+    return found | ({FAILED: 100 * (1 - share)} if share < 1 else {})
 
 
 def _apart_in_words(names: Sequence[str], one: Entry, other: Entry, seed: int) -> str:

@@ -19,7 +19,6 @@ from bench.dashboard.view import View
 from bench.dashboard.widgets import choose_board, choose_many, choose_whether
 from bench.ranking.statistics import front, mean_interval, moderated_variance
 from bench.ranking.words import DASH
-from bench.scenario import Scenario
 
 ROBUST, CLEAN = "robust accuracy, %", "clean accuracy, %"
 NEAR = 20  # points below the best, within which rows are shown
@@ -37,15 +36,15 @@ class Shown(NamedTuple):
     everything: bool
 
 
-def blocks(
-    view: View, budgets: Sequence[View], students: Sequence[View], picked: Sequence[str] = (), everything: bool = False
-) -> list[Block]:
-    """The fronts of a board; of `budgets`, boards that differ from it in ruleset and budget alone, itself among them;
-    and of `students`, boards whose scenarios differ in the student alone.
+def blocks(view: View, neighbours: Sequence[View], picked: Sequence[str] = (), everything: bool = False) -> list[Block]:
+    """The fronts of a board; of those among its `neighbours` (itself among them) that differ in ruleset and budget
+    alone; and of those whose scenarios differ in the student alone.
 
     Charts show the rows near the best, unless `everything` is asked for; tables those picked, else the front.
     """
     shown = Shown(picked, everything)
+    budgets = [each for each in neighbours if same_but_budget(view, each)]
+    students = [each for each in neighbours if same_but_student(view, each)]
     return [
         Heading("Clean and robust"),
         *_section(clean_and_robust(view), CLEAN, "clean", shown),
@@ -91,22 +90,32 @@ def robust_and_parameters(students: Sequence[View]) -> pd.DataFrame:
     return _smaller_is_better(parts)
 
 
-def same_but_student(one: Scenario, other: Scenario) -> bool:
-    """Whether two scenarios share all but the student: data, threat, teachers, protocol."""
-    return all(getattr(one, name) == getattr(other, name) for name in ("data", "threat", "teachers", "evaluation"))
+def same_but_budget(one: View, other: View) -> bool:
+    """Whether two boards differ in ruleset and budget alone."""
+    same = all(one.board.fields[key] == other.board.fields[key] for key in ("recipe", "track"))
+    return same and one.board.scenario == other.board.scenario
+
+
+def same_but_student(one: View, other: View) -> bool:
+    """Whether two boards are of one setting, and their scenarios differ in the student alone."""
+    left, right = (
+        each.board.scenario.model_dump(exclude={"name", "title", "notes", "student"}) for each in (one, other)
+    )
+    return left == right and one.board.fields == other.board.fields
 
 
 def front_finding(points: pd.DataFrame, what: str) -> str:
-    """Which rows are on the front, in words."""
-    names = points.loc[points["on_front"], "label"].tolist()
-    rest = len(points) - len(names)
+    """Which rows are on the front, in words; by their means, as a front is."""
+    known = points.dropna(subset=["x", "y"])
+    names = known.loc[known["on_front"], "label"].tolist()
+    rest = len(known) - len(names)
     if not names:
         return "No row has both measures yet."
     if not rest:
         return f"All {len(names)} rows are on the front." if len(names) > 1 else f"{names[0]} is the only row."
-    verb = "is" if len(names) == 1 else "are"
-    others = "the other row is" if rest == 1 else f"each of the {rest} others is"
-    return f"{listed(names)} {verb} on the front: {others} behind one of them in {what}."
+    verb, one = ("is", names[0]) if len(names) == 1 else ("are", "one of them")
+    others = "the other row" if rest == 1 else f"each of the {rest} others"
+    return f"{listed(names)} {verb} on the front: for {others}, {one} is at least as good in {what}, and better in one."
 
 
 def _points(table: pd.DataFrame, x: pd.Series, x_low: pd.Series, x_high: pd.Series) -> pd.DataFrame:
@@ -170,23 +179,6 @@ def page() -> None:
     if view is None:
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        labels = view.labels
-        picked = choose_many("Rows", "pick", labels, placeholder="click points, or choose", width=420)
+        picked = choose_many("Rows", "pick", view.labels, placeholder="click points, or choose", width=420)
         everything = choose_whether("Show all rows", "everything")
-    draw(blocks(view, _budgets(view), _other_students(view), picked, everything))
-
-
-def _budgets(view: View) -> list[View]:
-    """All boards of the scenario in the recipe and track of this one."""
-    name, fields = view.board.scenario.name, view.board.fields
-    same = [each for each in data.settings(name) if all(each[key] == fields[key] for key in ("recipe", "track"))]
-    return [found for each in same if (found := data.view(name, each)).board.rows]
-
-
-def _other_students(view: View) -> list[View]:
-    """The board, and those in the same setting whose scenarios differ in the student alone."""
-    one = view.board.scenario
-    others = [data.scenario(name) for name in data.scenarios() if name != one.name and data.has_records(name)]
-    same = [other for other in others if other is not None and same_but_student(one, other)]
-    views = [data.view(other.name, view.board.fields) for other in same]
-    return [view, *(each for each in views if each.board.rows)]
+    draw(blocks(view, data.neighbours(view), picked, everything))

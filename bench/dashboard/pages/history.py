@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,19 +12,20 @@ import streamlit as st
 from bench.dashboard.blocks import Block, Chart, Code, Finding, Heading, Note, Table
 from bench.dashboard.draw import draw
 from bench.dashboard.figures import lines_chart
+from bench.dashboard.findings import damaged
 from bench.dashboard.frames import methods
 from bench.dashboard.text import listed
 from bench.dashboard.view import View
 from bench.dashboard.widgets import choose_board, choose_many
 from bench.ranking.words import rows
-from bench.records import local_leaderboards, shipped_leaderboards
+from bench.records import leaderboards_read
 
 NOW = "now"
 MOST = 8  # rows whose lines are drawn when none is chosen
 
 
 def blocks(view: View, releases: Mapping[str, pd.DataFrame], names: Sequence[str] = ()) -> list[Block]:
-    """The history of a board; `releases` are its rankings as they were frozen, by date."""
+    """The history of a board; `releases` are its rankings as they were frozen, by date: `label` and `robust`."""
     now = methods(view.ranked)
     robust = pd.DataFrame({day: _robust(frame) for day, frame in releases.items()} | {NOW: _robust(now)})
     robust = robust.reindex(columns=[*sorted(releases), NOW]).sort_values(NOW, ascending=False)
@@ -31,17 +33,19 @@ def blocks(view: View, releases: Mapping[str, pd.DataFrame], names: Sequence[str
     return [*_releases(robust, shown), *_withdrawn(view), *_again(view)]
 
 
-def read_releases(stem: str, roots: Sequence[Path]) -> dict[str, pd.DataFrame]:
-    """The ranking of a board in each release below some `leaderboards` folders, by date; damaged ones are left out."""
-    found = {}
+def read_releases(stem: str, roots: Sequence[Path]) -> tuple[dict[str, pd.DataFrame], list[str]]:
+    """The ranking of a board in each release below some `leaderboards` folders, by date; and what cannot be read."""
+    found, problems = {}, []
     for root in roots:
         for file in sorted((root / "releases").glob(f"*/tables/{stem}.csv")):
             try:
-                frame = pd.read_csv(file)
-                found[file.parent.parent.name] = frame[["method", "robust", "status"]]
-            except (OSError, ValueError, KeyError):
-                continue
-    return found
+                frame = pd.read_csv(file, keep_default_na=False, na_values={"robust": [""]})
+                frame["hyperparameters"] = [json.loads(text) for text in frame["hyperparameters"]]
+                frame["tuned"] = frame["tuned"].astype(str) == "True"
+                found[file.parent.parent.name] = methods(frame)[["label", "robust"]]
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                problems.append(f"{file}: {error}")
+    return found, problems
 
 
 def release_finding(robust: pd.DataFrame) -> str:
@@ -61,18 +65,17 @@ def release_finding(robust: pd.DataFrame) -> str:
 def page() -> None:
     """Draw the page."""
     st.title("History", anchor=False)
-    view = choose_board()
+    view = choose_board(withdrawn=True)
     if view is None:
         return
-    roots = list(dict.fromkeys([shipped_leaderboards().resolve(), local_leaderboards().resolve()]))
     names = choose_many("Rows", "pick", view.labels, placeholder="the most robust")
-    draw(blocks(view, read_releases(view.board.stem, roots), names))
+    releases, problems = read_releases(view.board.stem, leaderboards_read())
+    draw([*damaged(problems), *blocks(view, releases, names)])
 
 
 def _robust(frame: pd.DataFrame) -> pd.Series:
-    """Robust accuracy by row; of several rows of a method in a frozen table, the best."""
-    names = frame["label"] if "label" in frame else frame["method"]
-    return frame["robust"].astype(float).groupby(names).max()
+    """Robust accuracy by row."""
+    return pd.Series(frame["robust"].astype(float).to_numpy(), index=frame["label"].tolist())
 
 
 def _releases(robust: pd.DataFrame, shown: Sequence[str]) -> list[Block]:

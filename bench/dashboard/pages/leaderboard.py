@@ -40,7 +40,7 @@ def page() -> None:
     if view is None:
         return
     selection = _select(view)
-    draw(blocks(view, selection, lambda name: f"method?name={name}"))
+    draw(blocks(view, selection, lambda name: navigation.address("method", name=name)))
     opened = st.session_state["board"].get("open")
     if opened:
         navigation.go("method", name=opened)

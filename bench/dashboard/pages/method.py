@@ -16,13 +16,13 @@ from bench.dashboard.blocks import Block, Chart, Code, Columns, Facts, Finding, 
 from bench.dashboard.draw import draw
 from bench.dashboard.figures import bars_chart, lines_chart
 from bench.dashboard.findings import method_finding
-from bench.dashboard.frames import methods
-from bench.dashboard.view import View, needs
+from bench.dashboard.text import plain_markdown
+from bench.dashboard.view import ALL_PASS, View, needs
 from bench.dashboard.widgets import choose_board, choose_one
-from bench.method import METHODS, Method
+from bench.errors import TemperError
+from bench.method import METHODS
 from bench.ranking.collect import Entry, read_curve
 from bench.ranking.rows import FIELDS
-from bench.ranking.tables import checkpoints, classes, cost
 from bench.ranking.words import in_words, rows
 
 SPENT = "budget spent, %"
@@ -37,37 +37,43 @@ COST = {
 
 
 def blocks(view: View, name: str) -> list[Block]:
-    """All that a board knows of a method; of a method without a row there, what its registration says."""
-    row = next((k for k, entries in enumerate(view.board.rows) if entries[0].record.trial.method == name), None)
-    known = METHODS[name] if name in METHODS else None  # noqa: SIM401
-    about: list[Block] = [] if known is None else _about(known)
-    if row is None:
-        return [Note(f"{name} has no row on this board."), *about, *_source(known)]
-    summary = view.rows[row]
+    """All that a board knows of a row, by its label; of a method without a row there, what its registration says."""
+    if name not in view.labels:
+        return [Note(f"{name} has no row on this board."), *about(name)]
+    row = view.labels.index(name)
     entries = view.board.rows[row]
+    method = entries[0].record.trial.method
     return [
         Finding(method_finding(view.ranked, row)),
-        *about,
+        *_definition(method),
         Heading("Seeds"),
         Table(_seeds(entries)),
         *_best_and_last(view, row),
         *_curves(entries),
-        Columns([_against_eps(view, entries), _classes(view, row)]),
+        Columns([_against_eps(view, row), _classes(view, row)]),
         Heading("Diagnostics"),
-        Finding(_diagnosed(summary["diagnosed"], len(entries))),
+        Finding(_diagnosed(view.rows[row]["diagnosed"])),
         Table(diagnostics(entries)),
-        Columns([_cost(view, row), [Heading("Run it again"), Code(command(entries))]]),
-        *_source(known),
+        Columns([_cost(view, row), [Heading("Run it again"), *_commands(entries)]]),
+        *_source(method),
     ]
 
 
+def about(name: str) -> list[Block]:
+    """A method as it is registered; nothing for one that is not."""
+    return [*_definition(name), *_source(name)]
+
+
 def command(entries: Sequence[Entry]) -> str:
-    """The command that makes this row anew."""
-    trial = entries[0].record.trial
-    words = ["temper", "run", trial.scenario, "--method", trial.method, "--seeds", str(len(entries))]
+    """The command that makes this row anew, with all seeds up to its last one."""
+    trial, tuned = entries[0].record.trial, entries[0].record.tuned
+    seeds = max(entry.record.trial.seed_index for entry in entries) + 1
+    words = ["temper", "run", trial.scenario, "--method", trial.method, "--seeds", str(seeds)]
     for field in ("ruleset", "budget", "recipe"):
         value = getattr(trial, field)
         words += [f"--{field}", value] if value != FIELDS[field] else []
+    if tuned:
+        return shlex.join([*words, "--tuned"])
     fields = METHODS[trial.method].model_fields if trial.method in METHODS else {}
     for key, value in trial.hyperparameters.items():
         if key not in fields or fields[key].default != value:
@@ -82,52 +88,66 @@ def diagnostics(entries: Sequence[Entry]) -> pd.DataFrame:
         for name, value in (entry.record.evaluation.diagnostics if entry.record.evaluation else {}).items():
             if isinstance(value, dict) and "verdict" in value:
                 found.setdefault(name, []).append(value)
-    return pd.DataFrame(
-        [
+    table = []
+    for name, values in found.items():
+        known = [float(v["value"]) for v in values if isinstance(v.get("value"), int | float)]
+        limit = values[0].get("threshold")
+        table.append(
             {
                 "diagnostic": name.replace("_", " "),
-                "worst value": f"{max((float(v['value']) for v in values), key=abs):.3g}",
-                "threshold": f"{float(values[0]['threshold']):.3g}",
+                "worst value": f"{max(known, key=abs):.3g}" if known else "",
+                "threshold": f"{limit:.3g}" if isinstance(limit, int | float) else "",
                 "verdict": ", ".join(sorted({str(v["verdict"]) for v in values})),
                 "first seed in words": str(values[0].get("words", "")),
             }
-            for name, values in found.items()
-        ]
-    )
+        )
+    return pd.DataFrame(table)
 
 
 def page() -> None:
     """Draw the page."""
     title = st.empty()
     view = choose_board()
-    on_board = [] if view is None else list(dict.fromkeys(methods(view.ranked)["method"]))
-    name = choose_one("Method", "name", [*on_board, *sorted(set(METHODS) - set(on_board))], width=260)
-    title.title(name, anchor=False)
-    if view is not None:
-        draw(blocks(view, name))
-    elif name in METHODS:
-        draw([*_about(METHODS[name]), *_source(METHODS[name])])
+    on_board = [] if view is None else view.labels
+    name = choose_one("Method", "name", [*on_board, *sorted(set(METHODS) - set(on_board))], fixed=False, width=260)
+    title.title(plain_markdown(name), anchor=False)
+    draw(about(name) if view is None else blocks(view, name))
 
 
-def _about(method: type[Method]) -> list[Block]:
+def _definition(name: str) -> list[Block]:
+    if name not in METHODS:
+        return []
+    method = METHODS[name]
     info = method.info
     facts = [("family", info.family), ("version", info.version), ("reference", info.reference)]
     facts += [("learns from", ", ".join(needs(info.name))), ("passes a step", info.passes or "measured")]
-    fields = [f"{name} = {field.default}" for name, field in method.model_fields.items()]
+    fields = [f"{field} = {spec.default}" for field, spec in method.model_fields.items()]
     facts += [("settings", ", ".join(fields) or "none")]
     facts += [("differs from its paper", info.deviations)] if info.deviations else []
     formula: list[Block] = [Formula(info.formula)] if info.formula else []
     return [Plain(inspect.getdoc(method) or ""), *formula, Facts(facts)]
 
 
-def _source(method: type[Method] | None) -> list[Block]:
+def _source(name: str) -> list[Block]:
     """How to cite a method, and its code."""
-    if method is None:
+    if name not in METHODS:
         return []
-    entry, file = bibtex(method), inspect.getsourcefile(method)
+    method = METHODS[name]
+    file = inspect.getsourcefile(method)
+    try:
+        entry = bibtex(method)
+    except TemperError as error:  # a plug-in's references
+        entry = str(error)
     cite: list[Block] = [Heading("Cite it"), Code(entry, "bibtex")] if entry else []
     code: list[Block] = [Heading("Its code"), Code(Path(file).read_text(), "python")] if file else []
     return cite + code
+
+
+def _commands(entries: Sequence[Entry]) -> list[Block]:
+    """The whole row, and its first trial, which is compared with what is recorded."""
+    trial = entries[0].record.trial
+    record = f"leaderboards/records/{trial.scenario}/{trial.method}/{trial.id}"
+    return [Code(command(entries)), Code(shlex.join(["temper", "reproduce", record]))]
 
 
 def _seeds(entries: Sequence[Entry]) -> pd.DataFrame:
@@ -151,18 +171,19 @@ def _seeds(entries: Sequence[Entry]) -> pd.DataFrame:
 
 
 def _curves(entries: Sequence[Entry]) -> list[Block]:
-    """Accuracy on validation of each seed's candidates, and what the first seed measured in training."""
-    trained = {e.record.trial.seed_index: e.record.training for e in entries if e.record.training}
+    """Accuracy on validation of each seed's candidates, and what the first trained seed measured in training."""
+    trained = {e.record.trial.seed_index: (e, e.record.training) for e in entries if e.record.training}
     if not trained:
         return []
     validation = {
         f"seed {seed}": pd.Series([100 * c.robust for c in t.curve], [100 * c.progress for c in t.curve])
-        for seed, t in trained.items()
+        for seed, (_, t) in trained.items()
     }
-    chosen = ", ".join(f"{100 * t.best.progress:.0f} % (seed {seed})" for seed, t in trained.items())
-    first, losses = min(trained), read_curve(entries[0].folder)
+    chosen = ", ".join(f"{100 * t.best.progress:.0f} % (seed {seed})" for seed, (_, t) in trained.items())
     words = "Lines of accuracy on validation over the budget, one a seed."
     left = Chart(lines_chart(validation, SPENT, "PGD-10 accuracy on validation, %"), words, "validation")
+    first = min(trained)
+    losses = read_curve(trained[first][0].folder)
     lines = {str(name): losses[name] for name in losses}
     words = f"Lines of the losses of seed {first} over the budget."
     right = [Chart(lines_chart(lines, SPENT, f"losses of seed {first}"), words, "losses")] if lines else []
@@ -170,30 +191,29 @@ def _curves(entries: Sequence[Entry]) -> list[Block]:
     return [Heading("Learning curves"), finding, Columns([[left], right]) if right else left]
 
 
-def _against_eps(view: View, entries: Sequence[Entry]) -> list[Block]:
-    verdicts = [e.record.evaluation for e in entries if e.record.evaluation and e.record.evaluation.curve]
-    if not verdicts:
+def _against_eps(view: View, row: int) -> list[Block]:
+    entries, name = view.board.rows[row], view.labels[row]
+    curves = pd.DataFrame([dict(e.record.evaluation.curve) for e in entries if e.record.evaluation])
+    if curves.empty:
         return []
-    curves = pd.DataFrame([dict(verdict.curve) for verdict in verdicts])
-    lines = {entries[0].record.trial.method: 100 * curves.mean()}
+    own = 100 * curves.mean()
+    lines = {name: own}
     if view.board.teacher and view.board.teacher.card.evaluation.curve:
         lines["teacher"] = 100 * pd.Series(dict(view.board.teacher.card.evaluation.curve))
     eps, norm = view.board.scenario.threat.eps, view.board.scenario.threat.norm
-    half = next((radius for radius, left in lines[entries[0].record.trial.method].items() if left < 50), None)
-    words = (
-        f"Half of the test images are lost at {norm} {half:.3g} or before."
-        if half
-        else "Over half stand at every radius."
-    )
-    return [
-        Heading("Accuracy against eps"),
-        Finding(words, "Under a cheap attack, mean over seeds; AutoAttack judges at the scenario's radius alone."),
-        Chart(lines_chart(lines, f"eps ({norm})", "accuracy, %", marks={"scenario": eps}), words, "eps"),
-    ]
+    half = next((radius for radius, left in own.items() if left < 50), None)
+    words = "Over half of the test images stand at every radius."
+    if half is not None:
+        words = f"Half of the test images are lost at {norm} {half:.3g} or before."
+    if half == 0:
+        words = "Not even half of the test images are right unchanged."
+    chart = lines_chart(lines, f"eps ({norm})", "accuracy, %", marks={"scenario": eps})
+    cheap = "Under a cheap attack, mean over the seeds that were judged; AutoAttack judges at one radius alone."
+    return [Heading("Accuracy against eps"), Finding(words, cheap), Chart(chart, words, "eps")]
 
 
 def _best_and_last(view: View, row: int) -> list[Block]:
-    table = checkpoints(view.board, view.ranked)
+    table = view.checkpoints
     drop = table["drop"].iloc[row]
     words = (
         ""
@@ -204,10 +224,12 @@ def _best_and_last(view: View, row: int) -> list[Block]:
 
 
 def _classes(view: View, row: int) -> list[Block]:
-    table = classes(view.board, view.ranked)
+    table = view.classes
     names = [column for column in table if str(column).startswith("class_")]
     by_class = 100 * table[names].astype(float).rename(columns=lambda name: name.removeprefix("class_"))
     values, teacher = by_class.iloc[row].rename("robust"), None
+    if values.isna().all():
+        return []
     if view.board.teacher is not None:
         teacher = by_class.iloc[len(view.board.rows)].rename("teacher")
     words = f"Class {values.idxmin()} is the weakest, at {values.min():.1f} %; "
@@ -217,7 +239,7 @@ def _classes(view: View, row: int) -> list[Block]:
 
 
 def _cost(view: View, row: int) -> list[Block]:
-    spent = rows(cost(view.board, view.ranked))[row]
+    spent = rows(view.cost)[row]
     facts = [
         (words, f"{100 * spent[name] if 'share' in name else spent[name]:,.1f}")
         for name, words in COST.items()
@@ -226,10 +248,8 @@ def _cost(view: View, row: int) -> list[Block]:
     return [Heading("Cost"), Facts(facts)]
 
 
-def _diagnosed(words: str, seeds: int) -> str:
-    if words == "all pass":
-        return f"No sign of gradient masking in any of {seeds} seed{'s' * (seeds > 1)}."
-    return f"Diagnostics: {words}."
+def _diagnosed(words: str) -> str:
+    return f"No sign of gradient masking: {words}." if words.startswith(ALL_PASS) else f"Diagnostics: {words}."
 
 
 def _one(table: pd.DataFrame, row: int) -> pd.DataFrame:

@@ -141,6 +141,8 @@ def _made_by(scenario: Scenario, role: str) -> str:
 
 
 def _fingerprints(scenario: Scenario) -> list[Block]:
+    if not scenario.pinned:
+        return [Note("The train fingerprint rests on data that are not pinned; temper scenarios NAME loads them.")]
     try:
         pairs = [("train", scenario.train_fingerprint()), ("protocol", scenario.protocol_fingerprint())]
     except TemperError as error:

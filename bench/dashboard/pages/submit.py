@@ -8,8 +8,10 @@ from bench.dashboard import data
 from bench.dashboard.blocks import Block, Code, Finding, Heading, Note, Prose
 from bench.dashboard.draw import draw
 from bench.dashboard.text import listed
-from bench.dashboard.uploads import LIMIT, landing, read_source, read_upload
+from bench.dashboard.uploads import LIMIT, landing, misplaced, read_source, read_upload
+from bench.errors import TemperError
 from bench.ranking.rows import FIELDS
+from bench.verification import content_problems
 
 STEPS = """
 1. Write one file: `temper methods new my-method` makes a skeleton that trains already.
@@ -34,23 +36,26 @@ def record_blocks(content: bytes) -> list[Block]:
     if record is None:
         return [Note("This is no valid record.", problems, "error")]
     trial = record.trial
-    parts: list[Block] = [Finding(f"{trial.method}, seed {trial.seed_index}, on {trial.scenario}: {record.status}.")]
-    parts += [Note("The record cannot be right:", problems, "error")] if problems else []
-    if trial.scenario not in data.scenarios():
+    said = Finding(f"{trial.method}, seed {trial.seed_index}, on {trial.scenario}: {record.status}.")
+    scenario = data.scenario(trial.scenario)
+    if scenario is None:
         return [
-            *parts,
-            Note(f"No scenario of that name ships, so it cannot be placed: {trial.scenario}.", kind="warning"),
+            said,
+            Note(f"No scenario of that name ships: {trial.scenario}. It cannot be placed.", kind="warning"),
         ]
-    view = data.view(trial.scenario, {name: getattr(trial, name) for name in FIELDS})
-    if trial.train_fingerprint != view.board.scenario.train_fingerprint():
-        words = "It was made under another version of the scenario, and is not compared with its present rows."
-        return [*parts, Note(words, kind="warning")]
-    if not problems:
-        parts.append(Note("Everything that can be checked without the files beside it agrees.", kind="success"))
-    parts.append(Finding(landing(record, view)))
+    if reason := misplaced(record, scenario):
+        return [said, Note(reason, kind="warning")]
+    if problems := list(content_problems(record)):
+        return [said, Note("The record cannot be right:", problems, "error")]
+    try:
+        view = data.view(trial.scenario, {name: getattr(trial, name) for name in FIELDS})
+    except TemperError as error:
+        return [said, Note("The board cannot be computed.", [str(error)], "error")]
     return [
-        *parts,
-        Note("Accuracies are attested until `temper verify` recomputes them from the outcomes beside the record."),
+        said,
+        Note("Everything that can be checked without the files beside it agrees.", kind="success"),
+        Finding(landing(record, view)),
+        Note("Accuracies are attested until temper verify recomputes them from the outcomes beside the record."),
     ]
 
 

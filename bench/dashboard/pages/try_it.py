@@ -8,18 +8,18 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.dashboard import live
 from bench.dashboard.blocks import Block, Chart, Finding, Heading, Note, Picture, Pictures, Table
+from bench.dashboard.components import drawing_pad
 from bench.dashboard.draw import draw
 from bench.dashboard.figures import bars_chart
 from bench.dashboard.live import Struck
 from bench.dashboard.text import listed, shortened
 from bench.dashboard.view import View
-from bench.dashboard.widgets import choose_board, choose_number, choose_one, drawing_pad
+from bench.dashboard.widgets import choose_board, choose_number, choose_one
 from bench.errors import TemperError
-from bench.ranking.collect import Entry
 
 LEVELS = 15  # of ink, one hexadecimal digit a pixel
 WIDEST = 2.0  # the largest radius, in those of the scenario
@@ -32,10 +32,11 @@ def blocks(view: View, x: Tensor, label: int | None, chosen: str, eps: float) ->
     `label` is the true class where it is known. What a student says of the unchanged image is what is attacked.
     """
     students, missing = _students(view)
+    left_out = [Note("Rows whose weights are not here are left out.", missing, "warning")] if missing else []
     if chosen not in students:
-        return [Note(f"The weights of {chosen} are not here.", missing, "warning")]
+        return [*left_out, Note(f"{chosen} is among them.")]
     threat = view.board.scenario.threat.with_eps(eps)
-    struck = {name: live.strike(live.student(entry.folder), x, threat) for name, entry in students.items()}
+    struck = {name: live.strike(module, x, threat) for name, module in students.items()}
     own = struck[chosen]
     return [
         Finding(strike_finding(chosen, own, eps)),
@@ -45,6 +46,7 @@ def blocks(view: View, x: Tensor, label: int | None, chosen: str, eps: float) ->
         Finding(holding_finding(struck)),
         Table(holding(struck, label)),
         Note("One student of each row, the first seed that is here. PGD on the margin in 50 steps: not AutoAttack."),
+        *left_out,
     ]
 
 
@@ -104,7 +106,7 @@ def page() -> None:
     with left:
         image, label = _image(view, x, y)
         eps = _radius(view)
-        chosen = choose_one("Student", "student", view.labels)
+        chosen = choose_one("Student", "student", view.labels, fixed=False)
     with right:
         if image.any():
             draw(blocks(view, image, label, chosen, eps))
@@ -130,15 +132,19 @@ def _radius(view: View) -> float:
     return times * radius
 
 
-def _students(view: View) -> tuple[dict[str, Entry], list[str]]:
-    """Of each row that competes, the first trial whose weights are here; and why others are not."""
+def _students(view: View) -> tuple[dict[str, nn.Module], list[str]]:
+    """Of each row that competes, the first student whose weights are here and sound; and why others are not."""
     found, missing = {}, []
     for name, row in zip(view.labels, view.board.rows, strict=True):
-        here = next((entry for entry in row if (entry.folder / "best.safetensors").is_file()), None)
-        if here is None:
-            missing.append(f"no weights of {name} are kept beside its records")
-        else:
-            found[name] = here
+        problem = f"{name}: every trial failed"
+        for entry in row:
+            try:
+                found[name] = live.student(entry.folder)
+                break
+            except TemperError as error:
+                problem = f"{name}: {error}"
+        if name not in found:
+            missing.append(problem)
     return found, missing
 
 
