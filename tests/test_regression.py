@@ -90,7 +90,7 @@ def other_weights(entry: Entry, robust: np.ndarray) -> Entry:
     """As if its weights had come out otherwise, and this robust."""
     weights = entry.record.weights
     moved = {name: each.model_copy(update={"sha256": "0" * 64}) for name, each in weights.items()}
-    return replace(entry, record=entry.record.model_copy(update={"weights": moved}), robust=robust)
+    return replace(entry, record=entry.record.model_copy(update={"weights": moved}), outcomes=np.where(robust, 255, 1))
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_one_seed_without_a_board_gives_no_interval_and_does_not_hold(entries):
 
 def failed(entry: Entry) -> Entry:
     changes = {"status": "failed", "failure": "loss is not finite", "weights": {}, "evaluation": None, "training": None}
-    return replace(entry, record=entry.record.model_copy(update=changes), robust=None)
+    return replace(entry, record=entry.record.model_copy(update=changes), outcomes=None)
 
 
 def test_a_trial_that_fails_now_does_not_hold_and_one_that_failed_before_does(entries):
