@@ -120,7 +120,7 @@ def test_no_method_is_best_on_a_board_where_none_is_ranked():
 
 
 def test_two_rows_of_one_name_show_their_versions():
-    assert list(in_words(invented(method=["a", "a", "c", "t"]))["method"])[:2] == ["a", "a"]
+    assert list(in_words(invented(method=["a", "a", "c", "t"]))["method"])[:2] == ["a", "a (2)"], "no two alike"
     assert list(in_words(invented(method=["a", "a", "c", "t"], version=list("1211")))["method"])[:2] == [
         "a · 1",
         "a · 2",
