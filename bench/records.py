@@ -189,8 +189,12 @@ def work_folder(leaderboards: Path, trial: Trial) -> Path:
 
 def record_folders(leaderboards: Path, scenario: str | None = None) -> Iterator[Path]:
     """Every folder that should hold a record, in a fixed order."""
-    pattern = f"records/{scenario or '*'}/*/*/record.json"
-    yield from (file.parent for file in sorted(leaderboards.glob(pattern)))
+    yield from (file.parent for file in sorted(record_files(leaderboards, scenario)))
+
+
+def record_files(leaderboards: Path, scenario: str | None = None) -> Iterator[Path]:
+    """Every `record.json` that should be there, in no order."""
+    return leaderboards.glob(f"records/{scenario or '*'}/*/*/record.json")
 
 
 def local_leaderboards(chosen: Path | None = None) -> Path:
@@ -218,9 +222,7 @@ def leaderboards_read(chosen: Path | None = None) -> list[Path]:
 
 def has_records(scenario: str, chosen: Path | None = None) -> bool:
     """Whether there is any record of the scenario, shipped or local."""
-    return any(
-        True for root in leaderboards_read(chosen) for _ in (root / "records" / scenario).glob("*/*/record.json")
-    )
+    return any(next(record_files(root, scenario), None) for root in leaderboards_read(chosen))
 
 
 def find_record(trial: Trial, leaderboards: Path) -> Path | None:

@@ -15,7 +15,7 @@ from bench.hashing import digest
 from bench.ranking.collect import Collection, collect
 from bench.ranking.rows import FIELDS, board_of
 from bench.ranking.rows import settings as settings_of
-from bench.records import has_records, leaderboards_read
+from bench.records import has_records, leaderboards_read, record_files
 from bench.scenario import SCENARIOS, Scenario, load_scenario, shipped_scenarios
 
 READ = ("record.json", "outcomes.parquet")  # what a board reads of a record's folder
@@ -86,7 +86,7 @@ def _collection(scenario: str, fingerprint: str) -> Collection:
 def _sources(scenario: str) -> Iterator[Path]:
     """Records with their outcomes, the scenario's file, the teachers' files."""
     for root in leaderboards_read():
-        for record in _records(root, scenario):
+        for record in record_files(root, scenario):
             yield from (record.with_name(name) for name in READ)
     yield SCENARIOS / f"{scenario}.toml"
     for folder in (SCENARIOS.parent / "teachers" / "weights", cache() / "teachers"):
@@ -100,7 +100,3 @@ def _state(path: Path) -> tuple[str, int, int]:
     except OSError:
         return str(path), 0, 0
     return str(path), found.st_mtime_ns, found.st_size
-
-
-def _records(root: Path, scenario: str) -> Iterator[Path]:
-    return (root / "records" / scenario).glob("*/*/record.json")

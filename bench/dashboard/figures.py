@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from bench.dashboard.palette import LINES, NEUTRAL, OUTCOMES, looks
+from bench.dashboard.palette import ACCENT, LINES, NEUTRAL, OUTCOMES, looks
 from bench.dashboard.text import escaped, shortened
 
 ROW = 34  # pixels of a row of bars
@@ -72,7 +72,7 @@ def differences_chart(pairs: pd.DataFrame) -> go.Figure:
     """Paired differences with their intervals, one row a pair: `pair`, `mean`, `low`, `high` in points, `told`."""
     figure = go.Figure()
     figure.add_vline(0, line={"color": NEUTRAL, "width": 1})
-    for told, name, colour in ((True, "a difference", "#0072B2"), (False, "cannot be told", NEUTRAL)):
+    for told, name, colour in ((True, "a difference", ACCENT), (False, "cannot be told", NEUTRAL)):
         part = pairs[pairs["told"] == told]
         figure.add_scatter(
             x=part["mean"],
@@ -136,7 +136,7 @@ def bars_chart(values: pd.Series, x: str, y: str, reference: pd.Series | None = 
     """One bar a name; `reference` as short lines over the bars of the same names."""
     figure = go.Figure()
     names = [escaped(str(name)) for name in values.index]
-    figure.add_bar(x=names, y=values, marker={"color": "#0072B2"}, name=escaped(str(values.name)))
+    figure.add_bar(x=names, y=values, marker={"color": ACCENT}, name=escaped(str(values.name)))
     if reference is not None:
         mark = {"symbol": "line-ew-open", "size": 22, "color": NEUTRAL, "line": {"width": 3}}
         figure.add_scatter(x=names, y=reference, mode="markers", marker=mark, name=escaped(str(reference.name)))

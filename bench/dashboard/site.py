@@ -30,6 +30,7 @@ from bench.dashboard.blocks import (
     Heading,
     Html,
     Note,
+    Picture,
     Pictures,
     Prose,
 )
@@ -198,10 +199,10 @@ def _html(block: Block, written: Written) -> str:
     return to_html(block)
 
 
-def _group(group: Sequence[object]) -> str:
+def _group(group: Sequence[Picture]) -> str:
     shown = (
-        f'<figure><img alt="{escaped(each.caption)}" src="data:image/png;base64,{_png(each.pixels)}">'  # type: ignore[attr-defined]
-        f"<figcaption>{escaped(each.caption)}</figcaption></figure>"  # type: ignore[attr-defined]
+        f'<figure><img alt="{escaped(each.caption)}" src="data:image/png;base64,{_png(each.pixels)}">'
+        f"<figcaption>{escaped(each.caption)}</figcaption></figure>"
         for each in group
     )
     return f"<div>{''.join(shown)}</div>"

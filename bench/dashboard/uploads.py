@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from bench.dashboard.frames import methods
 from bench.dashboard.view import View
@@ -97,9 +98,9 @@ def read_source(content: bytes) -> tuple[list[str], list[str]]:
     return names, problems
 
 
-def _problem(error: object) -> str:
-    where = ".".join(map(str, error["loc"]))  # type: ignore[index]
-    return f"{where or 'the file'}: {error['msg']}"  # type: ignore[index]
+def _problem(error: ErrorDetails) -> str:
+    where = ".".join(map(str, error["loc"]))
+    return f"{where or 'the file'}: {error['msg']}"
 
 
 def _registrations(node: ast.ClassDef) -> Iterator[ast.Call]:

@@ -21,6 +21,7 @@ from bench.protocol import ATTACKS, MISCLASSIFIED, ROBUST
 from bench.ranking.collect import Entry
 from bench.ranking.explanation import ALPHA, Explanation, row_named
 from bench.ranking.statistics import mcnemar
+from bench.ranking.words import missing
 
 MOST = 5  # rows that are compared at once
 SHOWN = 6  # test images
@@ -169,7 +170,7 @@ def _listed(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _p(value: float | None) -> str:
-    return "" if value is None or np.isnan(value) else f"{value:.2g}"
+    return "" if missing(value) else f"{value:.2g}"
 
 
 def _shares(row: Sequence[Entry]) -> dict[str, float]:
@@ -186,7 +187,7 @@ def _apart_in_words(names: Sequence[str], one: Entry, other: Entry, seed: int) -
     if one.robust is None or other.robust is None:
         return "One of the two failed in training, and resists nothing."
     test = mcnemar(one.robust, other.robust)
-    verdict = "differ" if test.p < 0.05 else "do not differ significantly"
+    verdict = "differ" if test.p < ALPHA else "do not differ significantly"
     return (
         f"Of seed {seed}, {test.only_first} images are robust with {names[0]} alone and {test.only_second} with "
         f"{names[1]} alone: these two students {verdict} (McNemar, p = {test.p:.2g})."

@@ -10,9 +10,9 @@ from bench.dashboard import navigation
 from bench.dashboard.blocks import Block, Download, Downloads, Finding, Html
 from bench.dashboard.draw import draw
 from bench.dashboard.findings import figures_in_words, finding
-from bench.dashboard.frames import methods
+from bench.dashboard.frames import COMPETING
 from bench.dashboard.table import SORTS, Selection, board_html
-from bench.dashboard.view import View, needs
+from bench.dashboard.view import View
 from bench.dashboard.widgets import choose_board, choose_many, choose_one
 from bench.ranking.render import Format, render
 
@@ -48,10 +48,12 @@ def page() -> None:
 
 def _select(view: View) -> Selection:
     """The choosers of what is shown of the board."""
-    board = methods(view.ranked)
+    board = [row for row in view.rows if row["status"] in COMPETING]
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        families = choose_many("Family", "family", sorted(set(board["family"])), placeholder="all", width=176)
-        teachers = sorted({name for method in board["method"] for name in needs(method)})
+        families = choose_many(
+            "Family", "family", sorted({row["family"] for row in board}), placeholder="all", width=176
+        )
+        teachers = sorted({name for row in board for name in row["needs"]})
         needed = choose_many("Needs", "needs", teachers, placeholder="any teacher", width=176)
         sort = choose_one("Sort by", "sort", list(SORTS), width=176)
         picked = choose_many("Compare", "pick", view.labels, placeholder="tick rows", width=360)

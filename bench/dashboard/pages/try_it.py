@@ -45,7 +45,9 @@ def blocks(view: View, x: Tensor, label: int | None, chosen: str, eps: float) ->
         Heading("Which methods hold"),
         Finding(holding_finding(struck)),
         Table(holding(struck, label)),
-        Note("One student of each row, the first seed that is here. PGD on the margin in 50 steps: not AutoAttack."),
+        Note(
+            f"One student of each row, the first that is here. PGD-{live.STEPS} on the margin: not AutoAttack."
+        ),
         *left_out,
     ]
 
