@@ -45,9 +45,7 @@ def blocks(view: View, x: Tensor, label: int | None, chosen: str, eps: float) ->
         Heading("Which methods hold"),
         Finding(holding_finding(struck)),
         Table(holding(struck, label)),
-        Note(
-            f"One student of each row, the first that is here. PGD-{live.STEPS} on the margin: not AutoAttack."
-        ),
+        Note(f"One student of each row, the first that is here. PGD-{live.STEPS} on the margin: not AutoAttack."),
         *left_out,
     ]
 
