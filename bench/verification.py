@@ -16,8 +16,10 @@ from bench.evaluation.summary import outcome_hashes, summarise
 from bench.hashing import file_digest
 from bench.method import METHODS
 from bench.ranking.collect import read_outcomes
-from bench.records import WEIGHTS_LIMIT, RunRecord, TrainingRecord, read_record
+from bench.records import WEIGHTS_LIMIT, RunRecord, SubmissionRecord, TrainingRecord, read_record
+from bench.registry import file_of
 from bench.scenario import Scenario, load_scenario, shipped_scenarios
+from bench.submission.audits import AUDITED, confirming_seed, gap_audit
 from bench.withdrawal import mark_problems
 
 ATTESTED = "passes, seconds, memory and learning curves are attested by the machine that trained"
@@ -80,8 +82,12 @@ def content_problems(record: RunRecord) -> Iterator[str]:
         yield f"method {trial.method!r} is not registered here"
     scenario = _scenario(record)
     current = scenario is not None and trial.train_fingerprint == scenario.train_fingerprint()
-    if scenario and current and trial.seed != scenario.seed(trial.seed_index):
-        yield f"seed {trial.seed} is not the scenario's seed number {trial.seed_index}"
+    about = record.submission
+    if scenario and current and trial.seed != _seed(record, scenario):
+        rule = f"the scenario's seed number {trial.seed_index}"
+        yield f"seed {trial.seed} is not {'what its file and nonce give' if about and about.nonce else rule}"
+    if about:
+        yield from _submission(record, about, scenario)
     if record.training:
         yield from _selection(record, record.training)
     if record.status == "complete" and (record.evaluation is None or record.training is None):
@@ -90,6 +96,29 @@ def content_problems(record: RunRecord) -> Iterator[str]:
         accuracy = getattr(record.evaluation, name, 0.0)
         if not 0 <= accuracy <= 1:
             yield f"evaluation.{name} is {accuracy}, an accuracy lies between 0 and 1"
+
+
+def _seed(record: RunRecord, scenario: Scenario) -> int:
+    """The seed that a trial must have."""
+    about, trial = record.submission, record.trial
+    if about and about.nonce:
+        return confirming_seed(trial.train_fingerprint, about.source, about.nonce)
+    return scenario.seed(trial.seed_index)
+
+
+def _submission(record: RunRecord, about: SubmissionRecord, scenario: Scenario | None) -> Iterator[str]:
+    """Whether a submitted method is still the file that was judged, and its audits are what they must be."""
+    if record.trial.method in METHODS:
+        sha = file_digest(file_of(METHODS[record.trial.method]))
+        if sha != about.source:
+            yield f"was made by a method file of SHA-256 {about.source}; the registered one has {sha}"
+    if record.status == "complete" and set(about.audits) != set(AUDITED):
+        yield f"submission.audits are {', '.join(sorted(about.audits)) or 'none'}, they must be {', '.join(AUDITED)}"
+    for name, audit in about.audits.items():
+        if audit.verdict == "fail":
+            yield f"submission.audits.{name} failed: {audit.words}"
+    if scenario and "gap" in about.audits and about.audits["gap"] != gap_audit(record, scenario):
+        yield f"submission.audits.gap is {about.audits['gap']}, the accuracies give {gap_audit(record, scenario)}"
 
 
 def _selection(record: RunRecord, training: TrainingRecord) -> Iterator[str]:
