@@ -9,6 +9,8 @@ from bench.errors import TemperError
 from bench.files import write_text
 from bench.method import METHODS
 
+NAME = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"  # of a method
+
 SKELETON = '''"""@NAME: say here what is new, and cite the paper."""
 
 from torch import Tensor
@@ -48,7 +50,7 @@ class @CLASS(Method):
 
 def write_skeleton(name: str, folder: Path) -> Path:
     """Write NAME's file into a folder. Raises TemperError for a name that cannot be, is taken, or has a file there."""
-    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
+    if not re.fullmatch(NAME, name):
         raise TemperError(f"a method is named like my-method (a-z, 0-9 and single hyphens), got {name!r}")
     if name in METHODS:
         raise TemperError(f"there is a method {name!r} already ({METHODS[name].info.reference}); choose another name")

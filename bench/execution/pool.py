@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from bench.errors import TemperError
@@ -56,7 +57,7 @@ class Pool:
                         bars.console.print(f"{title}: done", highlight=False)
                     except TemperError as error:
                         problems.append(f"{title}: {error}")
-                        bars.console.print(f"[red]{title}:[/] {error}", highlight=False, soft_wrap=True)
+                        bars.console.print(f"[red]{title}:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
                     bars.advance(overall)
             except KeyboardInterrupt:
                 self._stop()

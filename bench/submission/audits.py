@@ -19,7 +19,7 @@ CHANCE = 1e-4  # of a test split that is this much easier than validation
 
 
 def compute_audit(spent: float, expected: float, factor: float) -> Audit:
-    """CPU seconds that the processes used, over what PGD-AT needs to start and for the same passes on this machine.
+    """CPU seconds that the processes used, over what PGD-AT needs to start and for the passes that they told of.
 
     The unit of the budget is a pass, and cheap operations of honest methods cost time and no pass: up to 3 times.
     """

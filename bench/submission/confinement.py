@@ -4,8 +4,6 @@ and takes nothing but tensors that fit the student. What the method's process sa
 from __future__ import annotations
 
 import json
-import os
-import stat
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -13,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from safetensors.torch import save_file
 from torch import nn
 
@@ -26,20 +24,20 @@ from bench.execution.worker import tell
 from bench.files import replacing, write_bytes, write_text
 from bench.method import make_method
 from bench.networks import build, load_weights, save_weights
-from bench.records import CandidateRecord, TrainingRecord
+from bench.records import CandidateRecord
 from bench.submission.audits import compute_audit
 from bench.submission.confined import DATA, OFFER, SOURCE
 from bench.submission.sandbox import GIB, GIVEN, Limits, Refused, Sandbox, printable
+from bench.submission.taken import STEPS, take, take_curve, take_result
 from bench.teachers import weights_path
 from bench.training import checkpoint
 from bench.training.loop import Trainer
-from bench.training.selection import Selection, judge_on
+from bench.training.selection import Candidate, Selection, judge_on
 
 START = 15.0  # seconds of CPU time that starting and saving take on top
 FACTOR = 4.0  # of the CPU time that PGD-AT needs for the same passes; the dearest honest method needs 3
 PROBE = 1.0  # seconds of PGD-AT by which its speed is measured
 OFFERS = 8  # times the candidates of a trial: with those of self-teachers, and what a resumed trial offers again
-TEXT = 2_000_000  # bytes of a result that is no tensor
 AUDITS = "audits.json"
 
 
@@ -56,12 +54,13 @@ def run_confined(stage: str, job: Job, folder: Path, desk: Desk | None = None) -
     given |= {name: weights_path(job.scenario, name) for name in job.scenario.teachers}
     listener = _Listener(desk)
     sandbox = Sandbox(scratch, given, desk.limits if desk else Limits(cpu_seconds=600, seconds=1800), _gpu(job))
+    if desk:
+        desk.sandbox = sandbox
     try:
         code, errors = sandbox.run(["-m", "bench.submission.confined", stage], listener)
     finally:
         if desk:
-            desk.spent += sandbox.cpu_seconds
-            desk.peak_memory = max(desk.peak_memory, sandbox.peak_memory)
+            desk.save()
     if listener.error:
         raise Refused(listener.error)
     if code:
@@ -79,7 +78,7 @@ def train_confined(job: Job, folder: Path) -> None:
     run_confined("train", job, folder, desk)
     scratch = folder / "scratch"
     if (scratch / FAILURE).is_file():
-        write_text(folder / FAILURE, printable(_take(scratch / FAILURE, 2000).decode(errors="replace")).strip() + "\n")
+        write_text(folder / FAILURE, printable(take(scratch / FAILURE, 2000).decode(errors="replace")).strip() + "\n")
         return
     desk.finish(time.perf_counter() - started)
 
@@ -106,7 +105,7 @@ class _Listener:
         elif "offer" in event and self.desk:
             return self.desk.judge(event)
         elif "done" in event and isinstance(event["done"], int | float):
-            tell(stage="train", done=min(1.0, max(0.0, float(event["done"]))))
+            tell(stage="train", done=float(min(1, max(0, event["done"]))))
         else:
             self.told |= event
         return None
@@ -115,9 +114,9 @@ class _Listener:
 class _Offer(BaseModel):
     """A candidate as the process announces it."""
 
-    offer: str
-    step: int
-    progress: float
+    offer: str = Field(max_length=100)
+    step: int = Field(ge=0, le=STEPS)
+    progress: float = Field(ge=0, le=1)
 
 
 @dataclass
@@ -130,9 +129,9 @@ class Desk:
     validation: Split
     selection: Selection
     expected: float  # seconds of CPU time that PGD-AT needs for the trial's passes
-    spent: float = 0.0  # seconds of CPU time that the process used
+    before: tuple[float, int] = (0.0, 0)  # seconds of CPU time and bytes of memory that earlier runs used
     offers: int = 0
-    peak_memory: int = 0
+    sandbox: Sandbox | None = None
 
     @classmethod
     def open(cls, job: Job, folder: Path) -> Desk:
@@ -146,8 +145,18 @@ class Desk:
         if desk._file.exists():
             kept = checkpoint.load(desk._file, job.device)
             selection.restore(kept["selection"])
-            desk.spent, desk.offers, desk.peak_memory = kept["spent"], kept["offers"], kept["peak_memory"]
+            desk.before, desk.offers = (kept["spent"], kept["peak_memory"]), kept["offers"]
         return desk
+
+    @property
+    def spent(self) -> float:
+        """Seconds of CPU time that the trial's processes used."""
+        return self.before[0] + (self.sandbox.cpu_seconds if self.sandbox else 0.0)
+
+    @property
+    def peak_memory(self) -> int:
+        """The most bytes of memory that they used."""
+        return max(self.before[1], self.sandbox.peak_memory if self.sandbox else 0)
 
     @property
     def limits(self) -> Limits:
@@ -165,15 +174,20 @@ class Desk:
             offer = _Offer.model_validate(event, strict=True)
         except ValidationError:
             raise Refused("what it offers for validation is no candidate") from None
+        curve = self.selection.curve
+        known = next((each for each in curve if each.step == offer.step), None)
+        if known and not offer.offer:  # a resumed trial comes by again
+            return _line(known)
         self._load(OFFER)
-        whose = judge_on(self.validation, self.job.scenario)
-        candidate = whose(self.network, offer.step, min(1.0, max(0.0, offer.progress)))
+        candidate = judge_on(self.validation, self.job.scenario)(self.network, offer.step, offer.progress)
         if not offer.offer:
+            if curve and offer.step < curve[-1].step:
+                raise Refused(f"it offered step {offer.step} after step {curve[-1].step}")
             self.selection.offer(candidate, self.network)
-            if len(self.selection.curve) > len(self.selection.thresholds) + 1:
+            if len(curve) > len(self.selection.thresholds) + 1:
                 raise Refused(f"it offered more than {len(self.selection.thresholds) + 1} candidates")
-        self._save()
-        return json.dumps(asdict(candidate)).encode() + b"\n"
+        self.save()
+        return _line(candidate)
 
     def finish(self, seconds: float) -> None:
         """Leave the weights, the curve, the audits and, last of all, the result."""
@@ -183,13 +197,14 @@ class Desk:
         self._load("last.safetensors")
         save_weights(self.folder / "last.safetensors", self.network.state_dict())
         save_weights(self.folder / "best.safetensors", self.selection.best_weights)
-        write_bytes(self.folder / "metrics.jsonl", _json_lines(_take(self._scratch / "metrics.jsonl", TEXT)))
-        told = self._told()
-        audit = compute_audit(self.spent, START + self.expected, FACTOR)
+        write_bytes(self.folder / "metrics.jsonl", take_curve(self._scratch / "metrics.jsonl"))
+        told = take_result(self._scratch / RESULTS["train"], self.job.scenario.data.split.train)
         if told.passes > self.job.passes and self.job.ruleset == "compute":
             raise Refused(f"it says that it spent {told.passes:.1f} passes; allowed are {self.job.passes:.1f}")
+        audit = compute_audit(self.spent, START + self.expected * told.passes / self.job.passes, FACTOR)
         result = told.model_copy(
             update={
+                "steps": self.selection.curve[-1].step,
                 "allowed": self.job.passes,
                 "seconds": seconds,
                 "device_seconds": self.spent,
@@ -211,7 +226,8 @@ class Desk:
     def _file(self) -> Path:
         return self.folder / "desk.safetensors"
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Keep what the trial has reached and used, for when it is resumed."""
         tree = {"selection": self.selection.state(), "spent": self.spent, "offers": self.offers}
         checkpoint.save(self._file, tree | {"peak_memory": self.peak_memory})
 
@@ -219,7 +235,7 @@ class Desk:
         """Weights from the scratch folder into the desk's network, by a copy that nobody can change meanwhile."""
         limit = 2 * sum(tensor.nbytes for tensor in self.network.state_dict().values()) + 100_000
         copy = self.folder / f"taken-{name}"
-        write_bytes(copy, _take(self._scratch / name, limit))
+        write_bytes(copy, take(self._scratch / name, limit))
         try:
             load_weights(self.network, copy)
         except TemperError as error:
@@ -230,14 +246,10 @@ class Desk:
         if broken:
             raise Refused(f"tensor {broken[0]!r} of {name} is not finite")
 
-    def _told(self) -> TrainingRecord:
-        """What the process says of its training: attested."""
-        try:
-            return TrainingRecord.model_validate_json(_take(self._scratch / RESULTS["train"], TEXT))
-        except ValidationError as error:
-            problem = error.errors()[0]
-            where = ".".join(map(str, problem["loc"]))
-            raise Refused(f"its result is not valid: {where}: {problem['msg']}") from None
+
+def _line(candidate: Candidate) -> bytes:
+    """A verdict as the process reads it."""
+    return json.dumps(asdict(candidate)).encode() + b"\n"
 
 
 def _inside(job: Job) -> Job:
@@ -277,30 +289,3 @@ def _expected(job: Job, splits: Mapping[str, Split]) -> float:
 
 def _gpu(job: Job) -> bool:
     return job.device.startswith("cuda")
-
-
-def _take(path: Path, limit: int) -> bytes:
-    """The bytes of a file that a stranger left: a plain one, no link, of at most `limit` bytes."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:
-        raise Refused(f"it left no {path.name}") from None
-    except OSError as error:
-        raise Refused(f"{path.name} cannot be taken: {error.strerror}") from None
-    with os.fdopen(handle, "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise Refused(f"{path.name} is no plain file")
-        content = file.read(limit + 1)
-    if len(content) > limit:
-        raise Refused(f"{path.name} has more than {limit:,} bytes")
-    return content
-
-
-def _json_lines(content: bytes) -> bytes:
-    """The lines of a learning curve, each of them JSON."""
-    try:
-        lines = [json.loads(line) for line in content.decode().splitlines()]
-    except (ValueError, RecursionError):
-        raise Refused("its learning curve is not JSON") from None
-    return "".join(json.dumps(line) + "\n" for line in lines).encode()

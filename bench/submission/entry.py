@@ -28,8 +28,10 @@ from bench.submission.audits import confirming_seed, gap_audit
 from bench.submission.confinement import AUDITS, run_confined
 from bench.submission.sandbox import Refused
 from bench.submission.source import Source, read_submission
+from bench.testing import CHECKS
 from bench.training.loop import ROLES
 
+FIELDS = 10_000  # characters of all hyper-parameters
 PART, IMAGES = 0.1, 64  # of a rehearsal: share of the budget, and validation images that AutoAttack sees
 
 
@@ -93,10 +95,10 @@ class Entry:
         for role in sorted(said.needs):
             if ROLES.get(role) not in self.scenario.teachers:
                 raise Refused(f"it needs a {role.replace('_', ' ')}, and {self.scenario.name} has none")
-        passed = run_confined("check", job, self.folder).get("passed")
-        if not isinstance(passed, list) or not passed:
+        checks = [check.__name__ for check in CHECKS]
+        if run_confined("check", job, self.folder).get("passed") != checks:
             raise Refused("its process ended without running the conformance suite")
-        return replace(self, told=said), [str(each) for each in passed]
+        return replace(self, told=said), checks
 
     def rehearse(self) -> Rehearsal:
         """Train a part of the budget on the first seed, judge a few validation images; nothing is recorded."""
@@ -183,9 +185,13 @@ class Entry:
 
     def _told(self, told: Mapping[str, Any]) -> Told:
         try:
-            return Told.model_validate(told)
-        except ValidationError:
+            said = Told.model_validate(told)
+            size = len(json.dumps(said.hyperparameters, allow_nan=False, ensure_ascii=False).encode())
+        except (ValidationError, ValueError, RecursionError):
             raise Refused("its process does not say what its hyper-parameters are, and what it needs") from None
+        if size > FIELDS:
+            raise Refused(f"its hyper-parameters take {size:,} bytes; at most {FIELDS:,}")
+        return said
 
     @property
     def _method(self) -> _Described:

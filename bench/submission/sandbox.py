@@ -7,6 +7,7 @@ import os
 import resource
 import shutil
 import site
+import stat
 import subprocess
 import sys
 import tempfile
@@ -27,13 +28,17 @@ HIDDEN = ("/usr/share/datasets", "/usr/share/doc", "/usr/local/share")  # data s
 POLL = 0.1  # seconds between two looks at what the processes use
 SCRATCH, GIVEN = Path("/scratch"), Path("/given")  # what the folders of a sandbox are called inside it
 GIB = 2**30
+BLOCK, DEPTH = 4096, 16  # bytes that a file costs at least, and folders inside each other
 
 
 Answer = Callable[[bytes], bytes | None]  # a line of output to what is written to standard input
 
 
 class Refused(TemperError):
-    """The process was stopped, or what it left cannot be taken."""
+    """The process was stopped, or what it left cannot be taken; the words, which may be a stranger's, are printable."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(printable(words))
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ class Sandbox:
             raise TemperError(f"no isolation: {problem}")
         with tempfile.TemporaryFile() as errors:
             process = subprocess.Popen(
-                [*self._limited(), *self._isolated(), sys.executable, "-u", *command],
+                [*self._limited(), *self._isolated(), sys.executable, "-usP", *command],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -122,17 +127,20 @@ class Sandbox:
     def _watch(self, process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
         """Look at what the processes use until they have ended, and end them when it is too much."""
         started = time.monotonic()
+        own: dict[str, float] = {}  # seconds of CPU time of each process that was ever seen
+        limits = self.limits
         while process.poll() is None:
             used = _usage(process.pid)
+            own |= used.own
             self.peak_memory = max(self.peak_memory, used.memory)
-            self.cpu_seconds = max(self.cpu_seconds, used.cpu_seconds)
-            limits = self.limits
+            self.cpu_seconds = max(self.cpu_seconds, used.cpu_seconds, sum(own.values()))
+            disk = used.unlinked + _disk(self.folder, limits.disk)
             for found, limit, words in (
                 (time.monotonic() - started, limits.seconds, "took longer than {:,.0f} seconds"),
-                (used.cpu_seconds, limits.cpu_seconds, "used more than {:,.0f} seconds of CPU time"),
+                (self.cpu_seconds, limits.cpu_seconds, "used more than {:,.0f} seconds of CPU time"),
                 (used.memory, limits.memory, "used more than {:,} bytes of memory"),
                 (used.threads, limits.processes, "had more than {} processes and threads"),
-                (_disk(self.folder), limits.disk, "wrote more than {:,} bytes"),
+                (disk, limits.disk, "wrote more than {:,} bytes"),
                 (os.fstat(errors.fileno()).st_size, limits.output, "printed more than {:,} bytes"),
             ):
                 if found > limit:
@@ -154,17 +162,18 @@ class Sandbox:
 
     def _isolated(self) -> list[str]:
         """bubblewrap and the file system that it builds."""
-        command = [*_bwrap(), "--tmpfs", "/"]
+        command = [*_bwrap(), "--tmpfs", "/", "--size", str(self.limits.disk), "--tmpfs", "/tmp"]
         for path in _readable():
             command += ["--ro-bind", str(path), str(path)]
         for path in _masked():
-            command += ["--tmpfs", str(path)] if path.is_dir() else ["--ro-bind", os.devnull, str(path)]
+            empty = ["--tmpfs", str(path), "--remount-ro", str(path)]
+            command += empty if path.is_dir() else ["--ro-bind", os.devnull, str(path)]
         command += ["--proc", "/proc", "--dev", "/dev"]
         for device in sorted(Path("/dev").glob("nvidia*")) if self.gpu else ():
             command += ["--dev-bind", str(device), str(device)]
         command += ["--remount-ro", "/dev"]
-        command += ["--size", str(self.limits.disk), "--tmpfs", "/dev/shm", "--size", str(self.limits.disk)]
-        command += ["--tmpfs", "/tmp", "--bind", str(self.folder.resolve()), str(SCRATCH)]
+        command += ["--size", str(self.limits.disk), "--tmpfs", "/dev/shm"]
+        command += ["--bind", str(self.folder.resolve()), str(SCRATCH)]
         for name, file in self.given.items():
             command += ["--ro-bind", str(file.resolve()), str(GIVEN / name)]
         return [*command, "--remount-ro", "/", "--chdir", str(SCRATCH), "--"]
@@ -179,9 +188,11 @@ class Sandbox:
 
 @dataclass(frozen=True)
 class _Usage:
-    memory: int = 0
-    threads: int = 0
-    cpu_seconds: float = 0.0
+    memory: int
+    threads: int
+    cpu_seconds: float  # with those of children that have ended and were waited for
+    own: dict[str, float]  # without them, by process and start
+    unlinked: int  # bytes of files that are open and in no folder
 
 
 def _bwrap() -> list[str]:
@@ -213,19 +224,37 @@ def _masked() -> list[Path]:
 
 
 def _usage(root: int) -> _Usage:
-    """What a process and all below it use now; those that have ended count with their CPU time only."""
-    memory = threads = 0
-    ticks = 0
+    """What a process and all below it use now."""
+    memory = threads = ticks = 0
+    own: dict[str, float] = {}
+    files: dict[tuple[int, int], int] = {}
+    hertz = os.sysconf("SC_CLK_TCK")
     for pid in _tree(root):
         try:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
         except (OSError, IndexError):
             continue
-        ticks += sum(int(fields[k]) for k in (11, 12, 13, 14))  # utime, stime, and those of children waited for
+        utime, stime, *waited_for = (int(fields[k]) for k in (11, 12, 13, 14))
+        ticks += utime + stime + sum(waited_for)
+        own[f"{pid} {fields[19]}"] = (utime + stime) / hertz
         threads += int(fields[17])
         memory += pages * resource.getpagesize()
-    return _Usage(memory, threads, ticks / os.sysconf("SC_CLK_TCK"))
+        files |= _unlinked(pid)
+    return _Usage(memory, threads, ticks / hertz, own, sum(files.values()))
+
+
+def _unlinked(pid: int) -> dict[tuple[int, int], int]:
+    """Bytes of the files that a process holds open and that no folder shows, by device and inode."""
+    found = {}
+    for handle in _names(Path(f"/proc/{pid}/fd")):
+        try:
+            about = handle.stat()
+        except OSError:
+            continue
+        if stat.S_ISREG(about.st_mode) and not about.st_nlink:
+            found[about.st_dev, about.st_ino] = about.st_blocks * 512
+    return found
 
 
 def _tree(root: int) -> Iterator[int]:
@@ -247,15 +276,23 @@ def _names(folder: Path) -> list[Path]:
         return []
 
 
-def _disk(folder: Path) -> int:
-    """Bytes of all files below a folder; links are not followed."""
+def _disk(folder: Path, enough: int) -> float:
+    """Bytes of all that lies below a folder, at least a block each, counted until it is `enough`; links are not
+    followed. Infinite where folders are nested deeper than anybody needs, and may end beyond what can be named."""
     total = 0
-    for parent, _, files in os.walk(folder):
-        for name in files:
-            try:
-                total += os.lstat(os.path.join(parent, name)).st_blocks * 512  # noqa: PTH118
-            except OSError:
-                continue
+    pending = [(str(folder), 0)]
+    while pending and total <= enough:
+        parent, depth = pending.pop()
+        if depth > DEPTH:
+            return float("inf")
+        try:
+            with os.scandir(parent) as entries:
+                for entry in entries:
+                    total += max(BLOCK, entry.stat(follow_symlinks=False).st_blocks * 512)
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append((entry.path, depth + 1))
+        except OSError:
+            continue
     return total
 
 

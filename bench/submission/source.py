@@ -6,12 +6,16 @@ The rules here make honest mistakes and lazy cheats plain at once. They are no b
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import get_args
 
 from bench.method import METHODS, MethodInfo
 from bench.registry import file_of
+from bench.scenario import Track
+from bench.skeleton import NAME
 
 REQUIRED = ("version", "family", "reference")
 CREDITS = ("authors", "licence")  # required of a submission too
@@ -35,7 +39,9 @@ BUILTINS = {*("open", "eval", "exec", "compile", "__import__", "input", "breakpo
 }
 OWN = {"self", "cls", "batch"}  # a method may set attributes of these
 DUNDERS = {"__init__", "__name__"}
-BYTES, NUMBERS, TEXT = 64_000, 400, 4_000  # the most that a file, its numbers, and one text of it may come to
+BYTES, NUMBERS, TEXT = 32_000, 400, 12_000  # the most that a file, its numbers, and its texts may come to
+LONGEST = 200  # characters of a name, a version, a reference, ...: they stand in tables
+BITS = 64  # of one integer
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,10 @@ def read_submission(content: bytes) -> Source:
         if len(source.names) > 1:
             problems.append(f"the file registers {len(source.names)} methods; submit one file a method")
         assert source.info is not None
-        problems += [f"@register needs {name}=, as text" for name in CREDITS if not getattr(source.info, name)]
+        written = (*REQUIRED, *CREDITS)
+        problems += [f"@register needs {name}=, as text" for name in written if not getattr(source.info, name)]
+        long = [name for name in written if not _in_a_line(getattr(source.info, name))]
+        problems += [f"{name} must be one line of at most {LONGEST} characters" for name in long]
         problems += sorted(set(_needless(content)))
     return Source(content, source.names, source.info, problems)
 
@@ -96,6 +105,8 @@ def _class_problems(node: ast.ClassDef, call: ast.Call, name: object, content: b
     given = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
     if not isinstance(name, str) or not name:
         yield "the first argument of @register must be the name, as a string"
+    elif not re.fullmatch(NAME, name) or len(name) > LONGEST:
+        yield f"a method is named like my-method (a-z, 0-9 and single hyphens), got {name!r}"
     elif name in METHODS and not _is_file_of(name, content):
         yield f"there is a method {name!r} already; choose another name"
     for field in REQUIRED:
@@ -104,6 +115,9 @@ def _class_problems(node: ast.ClassDef, call: ast.Call, name: object, content: b
             yield f"@register needs {field}="
         elif isinstance(value, ast.Constant) and not (isinstance(value.value, str) and value.value.strip()):
             yield f"{field} must be text"
+    track = given.get("track")
+    if track is not None and not (isinstance(track, ast.Constant) and track.value in get_args(Track)):
+        yield f"track must be one of {', '.join(get_args(Track))}, written out"
     for field in given.keys() - set(KNOWN):
         yield f"@register knows no {field}; it knows {', '.join(KNOWN)}"
     if not node.bases:
@@ -119,6 +133,10 @@ def _class_problems(node: ast.ClassDef, call: ast.Call, name: object, content: b
 def _is_file_of(name: str, content: bytes) -> bool:
     """Whether the method that is registered under this name comes from this very file."""
     return file_of(METHODS[name]).read_bytes() == content
+
+
+def _in_a_line(text: str) -> bool:
+    return len(text) <= LONGEST and text.isprintable()
 
 
 def _info(node: ast.ClassDef, call: ast.Call) -> MethodInfo:
@@ -147,9 +165,13 @@ def _needless(content: bytes) -> Iterator[str]:
         line = getattr(node, "lineno", 0)
         for words in _does(node, names):
             yield f"line {line}: {words}"
-    numbers = sum(isinstance(n, ast.Constant) and type(n.value) in (int, float, complex) for n in ast.walk(tree))
+    constants = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    numbers = sum(type(each) in (int, float, complex) for each in constants)
     if numbers > NUMBERS:
         yield f"the file holds {numbers:,} numbers; a method has at most {NUMBERS}: data do not belong into it"
+    texts = sum(len(each) for each in constants if isinstance(each, str | bytes))
+    if texts > TEXT:
+        yield f"the file holds {texts:,} characters of text; a method has at most {TEXT:,}: data do not belong into it"
 
 
 def _does(node: ast.AST, imported: dict[str, str]) -> Iterator[str]:
@@ -161,8 +183,8 @@ def _does(node: ast.AST, imported: dict[str, str]) -> Iterator[str]:
             yield f"reaches for {name}"
         case ast.Attribute(ctx=ast.Store() | ast.Del()) if not _owned(node.value):
             yield f"sets {ast.unparse(node)}, which is not its own"
-        case ast.Constant(value=str() | bytes() as text) if len(text) > TEXT:
-            yield f"holds a text of {len(text):,} characters; at most {TEXT:,}: data do not belong into a method"
+        case ast.Constant(value=int() as number) if number.bit_length() > BITS:
+            yield f"holds a number of {number.bit_length():,} bits; at most {BITS}: data do not belong into a method"
     if isinstance(node, ast.Attribute | ast.Name):
         name = _full_name(node, imported)
         if found := _below(name, FORBIDDEN):
