@@ -138,8 +138,8 @@ class Sandbox:
             for found, limit, words in (
                 (time.monotonic() - started, limits.seconds, "took longer than {:,.0f} seconds"),
                 (self.cpu_seconds, limits.cpu_seconds, "used more than {:,.0f} seconds of CPU time"),
-                (used.memory, limits.memory, "used more than {:,} bytes of memory"),
                 (used.threads, limits.processes, "had more than {} processes and threads"),
+                (used.memory, limits.memory, "used more than {:,} bytes of memory"),
                 (disk, limits.disk, "wrote more than {:,} bytes"),
                 (os.fstat(errors.fileno()).st_size, limits.output, "printed more than {:,} bytes"),
             ):

@@ -28,11 +28,19 @@ ALLOWED = {  # modules that a method may import, with all below them
     *("bench.Attack", "bench.Batch", "bench.Losses", "bench.Method", "bench.Nets", "bench.register"),
     *("bench.L2", "bench.Linf", "bench.Threat"),
 }
-FORBIDDEN = {  # of those, what reaches files, other processes or other code
+FORBIDDEN = {  # of those, what reaches files, other processes, other code or random states that are not the method's
     *("torch.load", "torch.save", "torch.hub", "torch.multiprocessing", "torch.distributed", "torch.package"),
     *("torch.serialization", "torch.utils.cpp_extension", "torch.ops", "torch.jit", "torch.classes"),
     *("numpy.load", "numpy.save", "numpy.memmap", "numpy.fromfile", "numpy.genfromtxt", "numpy.loadtxt"),
     *("numpy.ctypeslib", "numpy.f2py", "bench.networks.weights"),
+    *(
+        "torch.manual_seed",
+        "torch.seed",
+        "torch.random",
+        "torch.set_rng_state",
+        "torch.set_num_threads",
+        "numpy.random",
+    ),
 }
 BUILTINS = {*("open", "eval", "exec", "compile", "__import__", "input", "breakpoint", "globals", "locals", "vars")} | {
     *("setattr", "delattr", "memoryview")
@@ -181,6 +189,10 @@ def _does(node: ast.AST, imported: dict[str, str]) -> Iterator[str]:
             yield f"uses {name}"
         case ast.Attribute(attr=name) if name.startswith("__") and name not in DUNDERS:
             yield f"reaches for {name}"
+        case ast.Attribute(attr="forward", value=called) if not _owned(called):
+            yield f"uses {ast.unparse(node)}: call the network itself, the meter hangs on that"
+        case ast.Attribute(attr=name) if name.startswith("register_") and not _owned(node.value):
+            yield f"uses {ast.unparse(node)}: networks stay as they are built"
         case ast.Attribute(ctx=ast.Store() | ast.Del()) if not _owned(node.value):
             yield f"sets {ast.unparse(node)}, which is not its own"
         case ast.Constant(value=int() as number) if number.bit_length() > BITS:
@@ -223,4 +235,6 @@ def _full_name(node: ast.expr, imported: dict[str, str]) -> str:
 
 def _owned(node: ast.expr) -> bool:
     """Whether attributes of an expression may be set: of `self`, of the batch, and of what they alone hold."""
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Name) and node.func.id == "super"
     return isinstance(node, ast.Name) and node.id in OWN

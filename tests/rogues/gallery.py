@@ -1,0 +1,313 @@
+"""The rogues' gallery: submissions that cheat or are broken, and what catches each.
+
+A rogue is a file in `methods/`. Its source is read first; where that rule is evaded, a second line holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+METHODS = Path(__file__).parent / "methods"
+TEMPLATE = Path(__file__).parent / "page.md"
+PAGE = Path(__file__).parents[2] / "docs" / "rogues.md"
+
+Line = Literal["isolation", "sandbox limit", "hand-over", "conformance", "diagnostics", "audit", "no effect"]
+Stage = Literal["raw", "desk", "check", "train", "its own"]  # which test of test_rogues.py runs it
+
+
+@dataclass(frozen=True)
+class Rogue:
+    """A submission that cheats or is broken."""
+
+    file: str  # in methods/, without .py
+    cheat: str
+    rule: str  # the words by which `read_submission` refuses it; "" where the source looks honest
+    line: Line  # what holds where the source's rules are evaded
+    words: str  # of the refusal, or of the error inside the sandbox
+    stage: Stage
+
+    @property
+    def content(self) -> bytes:
+        """The file."""
+        return (METHODS / f"{self.file}.py").read_bytes()
+
+
+ROGUES = [
+    # data
+    Rogue(
+        "trains_on_test",
+        "asks the harness for the test split",
+        "imports bench.data.load",
+        "isolation",
+        "No such file",
+        "check",
+    ),
+    Rogue(
+        "loads_digits",
+        "loads all the digits from scikit-learn",
+        "imports sklearn.datasets",
+        "isolation",
+        "No such file",
+        "check",
+    ),
+    Rogue(
+        "reads_test_file",
+        "reads the test images of Fashion-MNIST from the disk",
+        "uses open",
+        "isolation",
+        "No such file",
+        "raw",
+    ),
+    Rogue(
+        "reads_records",
+        "reads test labels from the records that ship",
+        "imports bench.files",
+        "isolation",
+        "Permission denied",
+        "raw",
+    ),
+    Rogue(
+        "remembers_images",
+        "brings test images along in its source",
+        "a method has at most 400",
+        "audit",
+        "gap: better on test than on validation",
+        "its own",
+    ),
+    # the machine
+    Rogue("opens_socket", "opens a connection", "imports socket", "isolation", "Network is unreachable", "raw"),
+    Rogue(
+        "leaves_worker",
+        "starts a process that should outlive it",
+        "imports subprocess",
+        "isolation",
+        "it ends with the sandbox",
+        "its own",
+    ),
+    Rogue(
+        "reads_secrets",
+        "reads secrets from the environment",
+        "imports os",
+        "isolation",
+        "it has 0 secrets; its home is /scratch",
+        "raw",
+    ),
+    Rogue("writes_records", "writes a record", "imports bench.files", "isolation", "Read-only file system", "raw"),
+    Rogue(
+        "edits_its_source",
+        "writes over the frozen file",
+        "imports pathlib",
+        "isolation",
+        "Read-only file system",
+        "raw",
+    ),
+    Rogue(
+        "picks_its_place",
+        "has a path for a name, so that its record lands elsewhere",
+        "a method is named like my-method",
+        "isolation",
+        "unknown method",
+        "check",
+    ),
+    Rogue("sleeps", "sleeps for ever", "imports time", "sandbox limit", "it took longer than", "raw"),
+    Rogue("eats_memory", "eats memory", "", "sandbox limit", "MemoryError", "raw"),
+    Rogue("fills_disk", "fills the disk", "imports pathlib", "sandbox limit", "it wrote more than", "raw"),
+    Rogue(
+        "hides_files",
+        "fills the disk with files that it has removed and holds open",
+        "imports pathlib",
+        "sandbox limit",
+        "it wrote more than",
+        "raw",
+    ),
+    Rogue(
+        "digs_deep",
+        "nests folders until their files cannot be named",
+        "imports os",
+        "sandbox limit",
+        "it wrote more than",
+        "raw",
+    ),
+    Rogue("forks", "starts processes without end", "imports os", "sandbox limit", "processes and threads", "raw"),
+    Rogue("talks", "prints without end", "", "sandbox limit", "it printed more than", "raw"),
+    Rogue(
+        "works_unmetered", "computes where the meter does not look", "", "sandbox limit", "seconds of CPU time", "raw"
+    ),
+    Rogue(
+        "hides_work",
+        "computes in children that nobody waits for",
+        "imports os",
+        "sandbox limit",
+        "seconds of CPU time",
+        "raw",
+    ),
+    # what comes out
+    Rogue("pickles", "hands over a pickle", "imports pickle", "hand-over", "pickles are never loaded", "desk"),
+    Rogue("zip_bomb", "hands over a zip bomb", "imports zipfile", "hand-over", "pickles are never loaded", "desk"),
+    Rogue(
+        "links_out",
+        "hands over a link to a file outside its folder",
+        "imports pathlib",
+        "hand-over",
+        "symbolic links",
+        "desk",
+    ),
+    Rogue(
+        "leaves_pipe", "hands over a pipe that nobody writes to", "imports os", "hand-over", "is no plain file", "desk"
+    ),
+    Rogue(
+        "empty_file", "hands over an empty file", "imports pathlib", "hand-over", "is not a safetensors file", "desk"
+    ),
+    Rogue(
+        "endless_file",
+        "hands over a file larger than any student",
+        "imports pathlib",
+        "hand-over",
+        "has more than",
+        "desk",
+    ),
+    Rogue("spoils_weights", "hands over weights that are not numbers", "", "hand-over", "is not finite", "train"),
+    Rogue(
+        "exits",
+        "ends the process as if all were well",
+        "imports os",
+        "hand-over",
+        "without offering a candidate",
+        "desk",
+    ),
+    Rogue(
+        "asks_too_often",
+        "climbs on verdicts of the validation split",
+        "imports json",
+        "hand-over",
+        "verdicts on validation",
+        "desk",
+    ),
+    Rogue(
+        "asks_again",
+        "offers a step again with other weights",
+        "imports json",
+        "hand-over",
+        "verdicts on validation",
+        "desk",
+    ),
+    Rogue(
+        "cooks_books",
+        "says that it spent a number of passes that is none",
+        "imports json",
+        "hand-over",
+        "its counts and prices give",
+        "desk",
+    ),
+    # the contract
+    Rogue(
+        "fakes_success",
+        "prints that it has passed the suite",
+        "imports json",
+        "conformance",
+        "without running the conformance suite",
+        "its own",
+    ),
+    Rogue(
+        "patches_meter", "patches the meter", "imports bench.budget", "conformance", "the meter charges 0.0000", "check"
+    ),
+    Rogue(
+        "patches_optimiser",
+        "patches the step of PyTorch's optimiser",
+        "sets torch.optim.SGD.step",
+        "conformance",
+        "it replaced torch.optim",
+        "check",
+    ),
+    Rogue(
+        "goes_behind_meter",
+        "calls the raw network behind the meter",
+        "uses nets.student.module.forward",
+        "conformance",
+        "the meter charges",
+        "check",
+    ),
+    Rogue("moves_teacher", "moves the teacher", "", "conformance", "a teacher moved", "check"),
+    Rogue(
+        "forks_seed",
+        "seeds the random state itself",
+        "uses torch.manual_seed",
+        "conformance",
+        "global random state",
+        "check",
+    ),
+    Rogue(
+        "hides_buffer",
+        "adds a buffer to the student",
+        "uses nets.student.module.register_buffer",
+        "conformance",
+        "the student has another layer",
+        "check",
+    ),
+    Rogue(
+        "enlarges_student",
+        "adds a layer to the student",
+        "",
+        "conformance",
+        "setup moved the student's weights",
+        "check",
+    ),
+    Rogue(
+        "adds_noise",
+        "adds noise at inference",
+        "uses nets.student.module.register_forward_pre_hook",
+        "conformance",
+        "the student has another layer",
+        "check",
+    ),
+    Rogue("quantises", "masks gradients by rounding", "", "conformance", "the student has another layer", "check"),
+    Rogue(
+        "kills_gradient",
+        "masks gradients by an autograd function of its own",
+        "uses nets.student.module.register_forward_pre_hook",
+        "conformance",
+        "the student has another layer",
+        "check",
+    ),
+    Rogue(
+        "leans_on_batch",
+        "normalises by the batch at inference",
+        "sets layer.running_mean",
+        "hand-over",
+        "is missing",
+        "train",
+    ),
+    Rogue("returns_teacher", "hands over the teacher as its student", "", "hand-over", "has more than", "train"),
+    Rogue(
+        "saturates",
+        "masks gradients by weights alone: logits a thousand times as large",
+        "",
+        "diagnostics",
+        "zero_gradients",
+        "its own",
+    ),
+    Rogue(
+        "shrinks_eps",
+        "changes the eps of the evaluator",
+        "reaches for __setattr__",
+        "no effect",
+        "the same bits as a method that trains with that eps",
+        "its own",
+    ),
+]
+
+
+def page() -> str:
+    """docs/rogues.md."""
+    return TEMPLATE.read_text().format(count=len(ROGUES), rows="\n".join(map(_row, ROGUES)))
+
+
+def _row(rogue: Rogue) -> str:
+    rule = f"`{rogue.rule}`" if rogue.rule else "no: it looks honest"
+    return f"| {rogue.cheat} | {rule} | {rogue.line} | {rogue.words} |"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

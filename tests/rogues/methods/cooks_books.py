@@ -1,0 +1,41 @@
+"""It trains well and says that it spent next to nothing."""
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+from torch import Tensor
+
+from bench import Attack, Batch, Method, Nets, register
+from bench.inner import against_labels
+from bench.losses import cross_entropy
+
+
+@register(
+    "rogue-cooks-books",
+    version="1",
+    family="adversarial-training",
+    reference="arXiv:0000.00000",
+    authors="A Rogue",
+    licence="Apache-2.0",
+)
+class CooksBooks(Method):
+    """Adversarial training for free."""
+
+    def setup(self, nets: Nets) -> None:
+        shutil.copyfile("/given/student.safetensors", "/scratch/offer.safetensors")
+        shutil.copyfile("/given/student.safetensors", "/scratch/last.safetensors")
+        print(json.dumps({"offer": "", "step": 9, "progress": 1.0}), flush=True)
+        candidate = json.loads(input())
+        told = {"steps": 9, "passes": math.nan, "allowed": 46.0, "collapsed": False, "seconds": 1.0}
+        told |= {"counts": {"student/forward": 9}, "prices": {"student": 1.0}, "device_seconds": 1.0}
+        told |= {"peak_memory": 1, "curve": [candidate], "best": candidate}
+        Path("/scratch/metrics.jsonl").write_text("")
+        Path("/scratch/training.json").write_text(json.dumps(told))
+
+    def attack(self, nets: Nets, batch: Batch) -> Attack:
+        return against_labels(nets, batch)
+
+    def loss(self, nets: Nets, batch: Batch) -> Tensor:
+        return cross_entropy(nets.student(batch.x_adv), batch.y)

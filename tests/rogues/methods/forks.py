@@ -1,0 +1,31 @@
+"""It starts processes without end."""
+
+import os
+
+from torch import Tensor
+
+from bench import Attack, Batch, Method, Nets, register
+from bench.inner import against_labels
+from bench.losses import cross_entropy
+
+
+@register(
+    "rogue-forks",
+    version="1",
+    family="adversarial-training",
+    reference="arXiv:0000.00000",
+    authors="A Rogue",
+    licence="Apache-2.0",
+)
+class Forks(Method):
+    """Adversarial training in parallel."""
+
+    def setup(self, nets: Nets) -> None:
+        while True:
+            os.fork()
+
+    def attack(self, nets: Nets, batch: Batch) -> Attack:
+        return against_labels(nets, batch)
+
+    def loss(self, nets: Nets, batch: Batch) -> Tensor:
+        return cross_entropy(nets.student(batch.x_adv), batch.y)

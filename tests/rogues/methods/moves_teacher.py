@@ -1,0 +1,33 @@
+"""It moves the teacher to where the student is."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from bench import Attack, Batch, Method, Nets, register
+from bench.inner import against_labels
+from bench.losses import cross_entropy
+
+
+@register(
+    "rogue-moves-teacher",
+    version="1",
+    family="adversarial-training",
+    reference="arXiv:0000.00000",
+    authors="A Rogue",
+    licence="Apache-2.0",
+)
+class MovesTeacher(Method):
+    """The student learns from a teacher that listens."""
+
+    needs = {"teacher"}
+
+    def attack(self, nets: Nets, batch: Batch) -> Attack:
+        return against_labels(nets, batch)
+
+    def loss(self, nets: Nets, batch: Batch) -> Tensor:
+        return cross_entropy(nets.student(batch.x_adv), batch.y)
+
+    def after_step(self, nets: Nets, batch: Batch, losses: Mapping[str, float]) -> None:
+        for weight in nets.teacher.module.parameters():
+            weight.mul_(0.999)
