@@ -52,7 +52,7 @@ def raiser(error: Exception):
     return fail
 
 
-def test_a_tuned_run_trains_with_what_was_found_and_says_so(tiny: Path, temper, tmp_path: Path) -> None:
+def test_a_tuned_run_trains_with_what_was_found_and_says_so(tiny: Path, temper, tmp_path: Path, here) -> None:
     board = tmp_path / "leaderboards"
     assert "was not tuned" in temper("run", tiny, "--method", "natural", "--tuned").err
     assert temper("tune", "natural", "--scenario", tiny, "--trials", 3).code == 0
@@ -67,7 +67,7 @@ def test_a_tuned_run_trains_with_what_was_found_and_says_so(tiny: Path, temper, 
     assert sorted(leaderboard(tiny, leaderboards=board)["tuned"]) == [False, True]
 
 
-def test_what_was_found_for_another_scenario_is_refused(tiny: Path, tmp_path: Path) -> None:
+def test_what_was_found_for_another_scenario_is_refused(tiny: Path, tmp_path: Path, here) -> None:
     scenario = load_scenario(tiny)
     Tuner(scenario, tmp_path, trials=1).tune("pgd-at")
     changed = scenario.with_optimiser({"learning_rate": 0.05})
