@@ -56,10 +56,12 @@ def in_this_process() -> Iterator[None]:
 
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     deterministic = torch.get_deterministic_debug_mode()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pool, "ThreadPoolExecutor", _Now)
-        patch.setattr(pool, "subprocess", SimpleNamespace(Popen=_Process, PIPE=subprocess.PIPE))
-        yield
-    torch.set_deterministic_debug_mode(deterministic)
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pool, "ThreadPoolExecutor", _Now)
+            patch.setattr(pool, "subprocess", SimpleNamespace(Popen=_Process, PIPE=subprocess.PIPE))
+            yield
+    finally:
+        torch.set_deterministic_debug_mode(deterministic)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
