@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from bench import leaderboard
+from bench.dashboard.submitted import submission_blocks
+from bench.dashboard.view import View
 from bench.errors import TemperError
 from bench.method import FILES
 from bench.ranking.collect import collect
@@ -111,6 +113,10 @@ def test_without_a_sandbox_nothing_runs(tiny: Path, temper: Callable, tmp_path: 
 
 def submitted(record: RunRecord, scenario: Scenario, nonce: str = "") -> RunRecord:
     """The record as that of a submission whose audits pass."""
+    assert record.training is not None
+    best = record.training.best.model_copy(update={"robust": 0.9, "clean": 1.0})
+    training = record.training.model_copy(update={"best": best, "curve": [best]})
+    record = record.model_copy(update={"training": training})
     compute = Audit(value=1.0, threshold=4.0, verdict="pass", words="as much as PGD-AT")
     about = SubmissionRecord(source=SOURCE, authors="A", licence="MIT", nonce=nonce)
     audits = {"compute": compute, "gap": gap_audit(record, scenario)}
@@ -152,6 +158,18 @@ def test_a_confirming_seed_is_shown_and_enters_no_average(board: Path, digits: S
     assert "inside what the others lead one to expect" in confirmation(read, place)
     assert confirmation(read, 1 - place) == ""
     assert len(collect(digits, board).confirming) == 1
+
+
+def test_the_page_of_a_method_shows_its_submission(board: Path, digits: Scenario) -> None:
+    read = read_board(digits, board)
+    place = next(k for k, row in enumerate(read.rows) if row[0].record.trial.method == "trades")
+    assert submission_blocks(View.of(read), place) == []
+    for entry in read.rows[place]:
+        submitted(entry.record, digits).save(entry.folder)
+    _, finding, facts, table = submission_blocks(View.of(read_board(digits, board)), place)
+    assert "The confirming seed has" in str(finding)
+    assert SOURCE in str(facts)
+    assert set(table.frame["audit"]) == {"compute", "gap"}
 
 
 def test_where_it_lands(board: Path, digits: Scenario) -> None:
