@@ -6,7 +6,7 @@ JOBS ?= 2
 VENV := .venv
 STAMP := $(VENV)/.installed
 RUN := $(VENV)/bin/python
-PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS)
+PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist worksteal
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -34,7 +34,7 @@ test: lint  ## lint, then the fast tests
 	@echo "Not run: slow tests, and those in a browser, which need chromium (make test-slow)."
 
 test-slow: $(STAMP)  ## the slow tests and those that need chromium, without the fast ones
-	$(PYTEST) -m 'slow or browser' --dist loadfile --durations=5
+	$(PYTEST) -m 'slow or browser' --durations=5
 
 test-all: test  ## all tests
 	@$(MAKE) --no-print-directory test-slow

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from bench.data import load
 from bench.method import FILES, METHODS
 from bench.scenario import load_scenario
+from tests.here import in_this_process
 
 torch.set_num_threads(1)
 
@@ -108,3 +109,10 @@ def temper(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -
         return Result(code, out, err)
 
     return command
+
+
+@pytest.fixture
+def here() -> Iterator[None]:
+    """Trials are trained and judged in this process."""
+    with in_this_process():
+        yield

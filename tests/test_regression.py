@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,8 +21,6 @@ from bench.errors import TemperError
 from bench.evaluation import evaluate
 from bench.evaluation.summary import outcome_hashes, summarise
 from bench.execution import judge, trials
-from bench.execution import train as training
-from bench.execution.job import FAILURE, Job
 from bench.losses import kl
 from bench.method import METHODS, make_method
 from bench.ranking import reproduction
@@ -331,38 +328,12 @@ def test_reproduce_takes_an_id_a_folder_or_a_file(board, temper, played):
     assert (result.code, "there is no record '0123'" in result.err) == (2, True)
 
 
-class Here:
-    """In place of the processes: this one, so that a test can break the code."""
-
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
-
-    def run(self, folders: Sequence[tuple[str, Path]], finish: Callable[[Path], None]) -> list[str]:
-        for _, folder in folders:
-            job = Job.read(folder)
-            if not (folder / "training.json").exists():
-                training.train(job, folder)
-            if not (folder / FAILURE).exists():
-                judge.judge(job, folder)
-            finish(folder)
-        return []
-
-
 @pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Trials run in this process, and without what is shown beside the outcomes."""
-    monkeypatch.setattr(trials, "Pool", Here)
+def plainly(here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trials run in this process, so that a test can break the code, and without what is shown beside the outcomes."""
     monkeypatch.setattr(judge, "evaluate", partial(evaluate, diagnose=False))
     monkeypatch.setattr(judge, "accuracy_curve", lambda *given, **options: SimpleNamespace(accuracy={}))
     monkeypatch.setattr(judge, "_proved", lambda *given: None)
-    for stage in (judge, training):
-        monkeypatch.setattr(stage, "tell", lambda **event: None)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    yield
-    torch.use_deterministic_algorithms(deterministic)
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
 
 
 def wrong_sign(method: type, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -391,7 +362,7 @@ def half_eps(method: type, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", [wrong_sign, detached, half_eps])
-def test_a_broken_loss_is_caught_on_any_machine(board, temper, here, monkeypatch, fault):
+def test_a_broken_loss_is_caught_on_any_machine(board, temper, plainly, monkeypatch, fault):
     """By the interval alone: as if nothing were known of the machine. Two attacks of four break less, if anything."""
     fault(METHODS["rslad"], monkeypatch)
     monkeypatch.setattr(judge, "evaluate", partial(evaluate, protocol="screen", diagnose=False))
@@ -403,7 +374,7 @@ def test_a_broken_loss_is_caught_on_any_machine(board, temper, here, monkeypatch
 
 
 @pytest.mark.slow
-def test_a_broken_evaluator_is_caught_on_any_machine(board, temper, here, monkeypatch):
+def test_a_broken_evaluator_is_caught_on_any_machine(board, temper, plainly, monkeypatch):
     def weaker(*given: Any, threat: Any, **options: Any) -> Any:
         weak = threat.model_copy(update={"eps": threat.eps / 2})
         return evaluate(*given, threat=weak, diagnose=False, **options)
@@ -417,7 +388,7 @@ def test_a_broken_evaluator_is_caught_on_any_machine(board, temper, here, monkey
 
 
 @pytest.mark.slow
-def test_the_golden_student_is_judged_as_before(board, temper, here):
+def test_the_golden_student_is_judged_as_before(board, temper, plainly):
     """Every outcome where it was made; on another machine 99% of the verdicts."""
     result = temper("regress", SCENARIO, "--ruleset", "epochs", "--reevaluate")
     assert result.code == 0, result.out + result.err
@@ -430,7 +401,7 @@ def test_the_golden_student_is_trained_as_before_by_the_commands_own_processes(b
     assert result.code == 0, result.out + result.err
 
 
-def test_a_trial_of_ones_own_is_reproduced_bit_for_bit(tiny, temper, here, tmp_path):
+def test_a_trial_of_ones_own_is_reproduced_bit_for_bit(tiny, temper, plainly, tmp_path):
     assert temper("run", tiny, "--method", "natural", "--seeds", 1).code == 0
     (folder,) = (path.parent for path in (tmp_path / "leaderboards" / "records").rglob("record.json"))
     result = temper("reproduce", folder, "--scenario", tiny)

@@ -20,6 +20,7 @@ from bench.records import make_trial, trial_folder
 from bench.reevaluation import _verdict, reevaluate
 from bench.scenario import load_scenario
 from bench.verification import FILES, verify_folder
+from tests.here import in_this_process
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -32,7 +33,8 @@ def original(tmp_path_factory: pytest.TempPathFactory, digits_file: Path, tiny_t
     (folder / "tiny.toml").write_text(tiny_text)
     scenario = load_scenario(folder / "tiny.toml")
     trial = make_trial(scenario, make_method("natural"), 0)
-    assert Runner(scenario, folder / "leaderboards").run([trial]) == []
+    with in_this_process():
+        assert Runner(scenario, folder / "leaderboards").run([trial]) == []
     return trial_folder(folder / "leaderboards", trial)
 
 

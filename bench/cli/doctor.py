@@ -37,6 +37,7 @@ def _facts() -> dict[str, Any]:
     from bench.method import METHODS
     from bench.records import local_leaderboards, record_folders, shipped_leaderboards
     from bench.scenario import shipped_scenarios
+    from bench.submission.sandbox import isolation_problem
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     fashion = Path("/usr/share/datasets/fashion-mnist")
@@ -51,5 +52,6 @@ def _facts() -> dict[str, Any]:
         "shipped records": len(list(record_folders(shipped_leaderboards()))),
         "cache": str(cache()),
         "missing": {name: hint for name, hint in OPTIONAL.items() if package_version(name) == "not installed"}
-        | ({} if fashion.is_dir() else {"Fashion-MNIST": "apt-get install dataset-fashion-mnist, or --data FOLDER"}),
+        | ({} if fashion.is_dir() else {"Fashion-MNIST": "apt-get install dataset-fashion-mnist, or --data FOLDER"})
+        | ({"a sandbox": f"temper submit; {why}"} if (why := isolation_problem()) else {}),
     }

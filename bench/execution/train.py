@@ -76,7 +76,7 @@ def make_trainer(job: Job, splits: Mapping[str, Split] | None = None, judge: Jud
 def make_deterministic() -> None:
     """One thread on the CPU, and algorithms that give the same bits every time."""
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_deterministic_debug_mode("warn")  # as use_deterministic_algorithms, without a second of its imports
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = False
 

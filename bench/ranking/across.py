@@ -12,8 +12,8 @@ import pandas as pd
 
 from bench.ranking.board import BASELINE, ranking
 from bench.ranking.rows import Board
-from bench.ranking.statistics import interquartile_mean
-from bench.ranking.words import METHOD, described, points, rows
+from bench.ranking.statistics import interquartile_mean, performance_profile
+from bench.ranking.words import METHOD, described, points, rows, share
 from bench.records import has_records
 from bench.scenario import shipped_scenarios
 
@@ -25,22 +25,25 @@ def across(boards: Sequence[Board]) -> pd.DataFrame:
 
     A scenario's column is the robust accuracy above that of the best `pgd-at` row there, a fraction; null where either
     is not ranked. With more than one scenario, `mean` and `interquartile_mean` (Agarwal et al. 2021: 25% trimmed from
-    both ends) over all of them; null where a scenario is missing. Best mean first, then those without one, by name.
+    both ends) over all of them, and `above`, the performance profile at 0: the share of scenarios on which the method
+    beats the baseline's mean; null where a scenario is missing. Best mean first, then those without one, by name.
     """
     names = [board.scenario.name for board in boards]
     table: defaultdict[str, dict[str, Any]] = defaultdict(dict)
     for board in boards:
         for key, row in _above(board).items():
             table[key] |= row
-    several = ["mean", "interquartile_mean"] if len(names) > 1 else []
+    several = ["mean", "interquartile_mean", "above"] if len(names) > 1 else []
     frame = pd.DataFrame(list(table.values()), columns=[*FIELDS, *names])
     above = frame[names].astype(float)
     frame["mean"] = above.mean(axis=1, skipna=False)
     frame["interquartile_mean"] = interquartile_mean(above)
+    frame["above"] = performance_profile(above, [0.0])[:, 0]
     frame = frame.sort_values(["mean", "method", "version"], ascending=[False, True, True], ignore_index=True)
     frame = frame[[*FIELDS, *names, *several]]
     shown = [METHOD, *(points(name, name, best=True) for name in names)]
-    shown += [points(name.replace("_", " "), name, best=True) for name in several]
+    shown += [points(name.replace("_", " "), name, best=True) for name in several[:2]]
+    shown += [share("of scenarios above it", name) for name in several[2:]]
     problems = list(dict.fromkeys(problem for board in boards for problem in board.problems))
     return described(frame, f"Points of robust accuracy over {BASELINE}", _caption(boards), shown, problems=problems)
 

@@ -21,7 +21,16 @@ from bench.execution.pool import Pool
 from bench.execution.trials import Runner
 from bench.files import write_bytes, write_text
 from bench.method import METHODS, MethodInfo
-from bench.records import Audit, RunRecord, SubmissionRecord, TrainingRecord, Trial, make_trial
+from bench.records import (
+    Audit,
+    RunRecord,
+    SubmissionRecord,
+    TrainingRecord,
+    Trial,
+    make_trial,
+    read_record,
+    record_folders,
+)
 from bench.registry import file_of
 from bench.scenario import Scenario
 from bench.submission.audits import confirming_seed, gap_audit
@@ -75,6 +84,9 @@ class Entry:
             raise Refused("\n".join([f"{file_or_name} is not ready:", *(f"- {each}" for each in read.problems)]))
         folder = leaderboards / ".work" / f"submission-{scenario.name}-{read.sha256[:16]}"
         write_bytes(folder / "method.py", read.content)
+        drawn = _drawn(read, scenario, leaderboards)
+        if drawn:
+            write_text(folder / "nonce", drawn)
         return cls(read, scenario, folder, device)
 
     @property
@@ -208,6 +220,15 @@ class _Described:
     def model_dump(self, mode: str) -> dict[str, Any]:
         """The hyper-parameters."""
         return self.hyperparameters
+
+
+def _drawn(read: Source, scenario: Scenario, leaderboards: Path) -> str:
+    """The nonce of the confirming seed that is recorded for this very file already; "" where none is."""
+    for folder in record_folders(leaderboards, scenario.name):
+        about = read_record(folder).submission if folder.parent.name in read.names else None
+        if about and about.nonce and about.source == read.sha256:
+            return about.nonce
+    return ""
 
 
 def _audits(work: Path) -> dict[str, Any]:

@@ -58,6 +58,8 @@ def isolation_problem() -> str:
     """Why there can be no sandbox on this machine; "" where there can."""
     if shutil.which("bwrap") is None:
         return "bubblewrap is not installed (apt-get install bubblewrap)"
+    if not Path(f"/proc/self/task/{os.getpid()}/children").exists():
+        return "this kernel does not tell whose child a process is, so nobody could watch it"
     tried = subprocess.run([*_bwrap(), "--ro-bind", "/", "/", "--", "true"], capture_output=True, text=True)
     return "" if tried.returncode == 0 else f"bubblewrap cannot make namespaces here: {tried.stderr.strip()}"
 
@@ -156,7 +158,12 @@ class Sandbox:
         """Limits that the kernel keeps for each process, below those that are watched for all of them."""
         limits = self.limits
         return [
-            *("prlimit", "--core=0", "--nofile=512", f"--cpu={int(limits.cpu_seconds) + 60}"),
+            *(
+                shutil.which("prlimit") or "prlimit",
+                "--core=0",
+                "--nofile=512",
+                f"--cpu={int(limits.cpu_seconds) + 60}",
+            ),
             *(f"--fsize={limits.disk}", f"--data={limits.memory}", "--"),
         ]
 
@@ -197,7 +204,16 @@ class _Usage:
 
 def _bwrap() -> list[str]:
     return [
-        *("bwrap", "--unshare-all", "--unshare-user", "--uid", "1000", "--gid", "1000", "--disable-userns"),
+        *(
+            shutil.which("bwrap") or "bwrap",
+            "--unshare-all",
+            "--unshare-user",
+            "--uid",
+            "1000",
+            "--gid",
+            "1000",
+            "--disable-userns",
+        ),
         *("--hostname", "sandbox", "--die-with-parent", "--new-session", "--cap-drop", "ALL"),
     ]
 

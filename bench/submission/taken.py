@@ -27,10 +27,10 @@ def take(path: Path, limit: int) -> bytes:
         raise Refused(f"it left no {path.name}") from None
     except OSError as error:
         raise Refused(f"{path.name} cannot be taken: {error.strerror}") from None
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise Refused(f"{path.name} is no plain file")
     with os.fdopen(handle, "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise Refused(f"{path.name} is no plain file")
         content = file.read(limit + 1)
     if len(content) > limit:
         raise Refused(f"{path.name} has more than {limit:,} bytes")

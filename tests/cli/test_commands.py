@@ -64,7 +64,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(case, tiny, temper):
         ("split = {", f"sha256 = {{ train = '{'0' * 64}' }}\nsplit = {{", "the train split is not the one"),
     ],
 )
-def test_a_scenario_with_a_mistake_says_where(old, new, says, tiny, temper):
+def test_a_scenario_with_a_mistake_says_where(old, new, says, tiny, temper, here):
     tiny.write_text(tiny.read_text().replace(old, new))
     result = temper("run", tiny, "-m", "natural", "--seeds", 1)
     assert result.code in (1, 2)

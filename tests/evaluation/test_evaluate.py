@@ -83,7 +83,7 @@ def assert_equal_to_the_reference(found: Evaluation, x: Tensor, y: Tensor, expec
 
 
 def test_the_reference_engine_is_pyautoattack(net, some, caplog) -> None:
-    found = bench.evaluate(net, *some, threat=Linf(EPS), seed=3, batch_size=16, engine="reference")
+    found = bench.evaluate(net, *some, threat=Linf(EPS), seed=3, batch_size=16, engine="reference", diagnose=False)
     assert_equal_to_the_reference(found, *some, reference(net, *some, Linf(EPS), 3, 16, caplog))
     assert {MISCLASSIFIED, 1, ROBUST} <= set(found.outcomes.tolist()), "there is something to compare"
 
@@ -95,7 +95,8 @@ def test_the_reference_engine_is_pyautoattack(net, some, caplog) -> None:
 def test_the_reference_engine_is_pyautoattack_at_other_settings(
     net, some, caplog, threat: Threat, seed: int, batch_size: int
 ) -> None:
-    found = bench.evaluate(net, *some, threat=threat, seed=seed, batch_size=batch_size, engine="reference")
+    options = {"threat": threat, "seed": seed, "batch_size": batch_size}
+    found = bench.evaluate(net, *some, engine="reference", diagnose=False, **options)
     assert_equal_to_the_reference(found, *some, reference(net, *some, threat, seed, batch_size, caplog))
 
 
@@ -111,8 +112,8 @@ def test_what_only_square_breaks_is_told(net, digits, caplog) -> None:
             return self.net((x * 8).round() / 8)
 
     x, y = digits[0][:8], digits[1][:8]
-    found = bench.evaluate(Rounded(), x, y, threat=Linf(0.25), engine="reference")
-    ours = bench.evaluate(Rounded(), x, y, threat=Linf(0.25), randomness="compat")
+    found = bench.evaluate(Rounded(), x, y, threat=Linf(0.25), engine="reference", diagnose=False)
+    ours = bench.evaluate(Rounded(), x, y, threat=Linf(0.25), randomness="compat", diagnose=False)
     assert (found.outcomes == 4).any()
     assert np.array_equal(ours.outcomes, found.outcomes)
     assert_equal_to_the_reference(found, x, y, reference(Rounded().eval(), x, y, Linf(0.25), 0, 256, caplog))

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +19,28 @@ from torch import Tensor, nn
 import bench
 from bench.data import load
 from bench.errors import TemperError
-from bench.evaluation import Evaluation, suite
+from bench.evaluation import Evaluation, engine, suite
+from bench.evaluation.apgd import apgd
 from bench.evaluation.engine import FastEngine
+from bench.evaluation.fab import fab
+from bench.evaluation.square import square
 from bench.evaluation.suite import Suite
 from bench.networks.cnn import cnn
 from bench.scenario import load_scenario
 from bench.threat import L2, Linf, Threat
 
 THREAT = Linf(0.12)
+evaluate = partial(bench.evaluate, diagnose=False)  # diagnostics have tests of their own
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _short() -> Iterator[None]:
+    """Attacks of fewer steps: which of them run, on what and in which order, is the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "apgd", partial(apgd, steps=30))
+        patch.setattr(engine, "fab", partial(fab, steps=30))
+        patch.setattr(engine, "square", partial(square, queries=500))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +63,7 @@ def judged() -> tuple[nn.Module, Tensor, Tensor]:
 
 @pytest.fixture(scope="module")
 def whole(judged) -> Evaluation:
-    return bench.evaluate(*judged, threat=THREAT)
+    return evaluate(*judged, threat=THREAT)
 
 
 def same(found: Evaluation, expected: Evaluation) -> None:
@@ -61,7 +77,7 @@ def same(found: Evaluation, expected: Evaluation) -> None:
 def test_batches_and_order_change_nothing(judged, whole, batch_size: int) -> None:
     net, x, y = judged
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(batch_size))
-    found = bench.evaluate(net, x[order], y[order], threat=THREAT, batch_size=batch_size)
+    found = evaluate(net, x[order], y[order], threat=THREAT, batch_size=batch_size)
     assert found.outcomes.tolist() == whole.outcomes[order.numpy()].tolist()
     assert len(set(whole.outcomes.tolist())) >= 3
 
@@ -69,9 +85,9 @@ def test_batches_and_order_change_nothing(judged, whole, batch_size: int) -> Non
 @pytest.mark.parametrize("threat", [THREAT, L2(0.6)])
 def test_all_targets_in_one_batch_change_nothing(judged, threat: Threat, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a GPU: the same first attack, target, iteration and point; margins may be smaller, since more is tried."""
-    apart = bench.evaluate(*judged, threat=threat, diagnose=False)
+    apart = evaluate(*judged, threat=threat)
     monkeypatch.setattr(suite, "Suite", lambda *given: Suite(*given[:6], True, *given[7:]))
-    together = bench.evaluate(*judged, threat=threat, diagnose=False)
+    together = evaluate(*judged, threat=threat)
     assert {1, 2, 3} & set(apart.outcomes.tolist()) and together.outcomes.tolist() == apart.outcomes.tolist()
     for column in ("target", "iteration"):
         assert together.to_frame()[column].tolist() == apart.to_frame()[column].tolist(), column
@@ -80,12 +96,12 @@ def test_all_targets_in_one_batch_change_nothing(judged, threat: Threat, monkeyp
 
 
 def test_shards_are_parts_of_the_whole(judged, whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    parts = [bench.evaluate(*judged, threat=THREAT, batch_size=3, folder=tmp_path, shard=(i, 3)) for i in (3, 1, 2)]
+    parts = [evaluate(*judged, threat=THREAT, batch_size=3, folder=tmp_path, shard=(i, 3)) for i in (3, 1, 2)]
     assert sorted(np.concatenate([part.index for part in parts]).tolist()) == list(range(20))
     for part in parts:
         assert part.outcomes.tolist() == whole.outcomes[part.index].tolist()
     monkeypatch.setattr(FastEngine, "run", None)
-    same(bench.evaluate(*judged, threat=THREAT, batch_size=3, folder=tmp_path), whole)
+    same(evaluate(*judged, threat=THREAT, batch_size=3, folder=tmp_path), whole)
 
 
 @pytest.mark.parametrize("randomness", ["stable", pytest.param("compat", marks=pytest.mark.slow)])
@@ -93,7 +109,7 @@ def test_shards_are_parts_of_the_whole(judged, whole, tmp_path: Path, monkeypatc
 def test_every_unit_of_work_is_kept(judged, tmp_path: Path, randomness, threat: Threat, monkeypatch) -> None:
     """Stopped after every unit in turn, the same call goes on to the same verdict, and does no unit twice."""
     net, x, y = judged[0], judged[1][:8], judged[2][:8]
-    expected = bench.evaluate(net, x, y, threat=threat, randomness=randomness, batch_size=5)
+    expected = evaluate(net, x, y, threat=threat, randomness=randomness, batch_size=5)
     run, units = FastEngine.run, []
 
     def one(self, attack, rank, *rest):
@@ -105,7 +121,7 @@ def test_every_unit_of_work_is_kept(judged, tmp_path: Path, randomness, threat: 
     monkeypatch.setattr(FastEngine, "run", one)
     for _ in range(80):
         try:
-            found = bench.evaluate(
+            found = evaluate(
                 net, x, y, threat=threat, randomness=randomness, batch_size=5, folder=tmp_path, protocol="standard"
             )
             break
@@ -118,15 +134,15 @@ def test_every_unit_of_work_is_kept(judged, tmp_path: Path, randomness, threat: 
 def test_other_weights_data_or_protocols_start_anew(judged, tmp_path: Path) -> None:
     net, x, y = judged[0], judged[1][:4], judged[2][:4]
     arguments = {"threat": THREAT, "folder": tmp_path, "protocol": "screen"}
-    bench.evaluate(net, x, y, **arguments)
+    evaluate(net, x, y, **arguments)
     folders = 1
     other = cnn((1, 8, 8), 10, widths=[8, 8], strides=[2, 2])
     for changed in (
-        lambda: bench.evaluate(other, x, y, **arguments),
-        lambda: bench.evaluate(net, x.flip(0), y.flip(0), **arguments),
-        lambda: bench.evaluate(net, x, y, **arguments | {"threat": Linf(0.121)}),
-        lambda: bench.evaluate(net, x, y, **arguments, seed=1),
-        lambda: bench.evaluate(net, x, y, **arguments, randomness="compat"),
+        lambda: evaluate(other, x, y, **arguments),
+        lambda: evaluate(net, x.flip(0), y.flip(0), **arguments),
+        lambda: evaluate(net, x, y, **arguments | {"threat": Linf(0.121)}),
+        lambda: evaluate(net, x, y, **arguments, seed=1),
+        lambda: evaluate(net, x, y, **arguments, randomness="compat"),
     ):
         changed()
         folders += 1
@@ -136,37 +152,41 @@ def test_other_weights_data_or_protocols_start_anew(judged, tmp_path: Path) -> N
 def test_protocols_do_not_share_their_work(judged, tmp_path: Path) -> None:
     net, x, y = judged[0], judged[1][:6], judged[2][:6]
     for protocol in ("screen", "standard", "screen"):
-        found = bench.evaluate(net, x, y, threat=Linf(0.05), folder=tmp_path, protocol=protocol, diagnose=False)
-        expected = bench.evaluate(net, x, y, threat=Linf(0.05), protocol=protocol, diagnose=False)
+        found = evaluate(net, x, y, threat=Linf(0.05), folder=tmp_path, protocol=protocol)
+        expected = evaluate(net, x, y, threat=Linf(0.05), protocol=protocol)
         same(found, expected)
         assert set(found.outcomes.tolist()) <= {0, 255, *range(1, len(found.attacks) + 1)}
 
 
 def test_a_shard_without_examples_is_refused(judged) -> None:
     with pytest.raises(TemperError, match="shard 3/3 is empty"):
-        bench.evaluate(*judged, threat=THREAT, shard=(3, 3))
+        evaluate(*judged, threat=THREAT, shard=(3, 3))
 
 
 @pytest.mark.slow
-def test_killed_at_any_time_it_goes_on(judged, whole, tmp_path: Path) -> None:
-    net, x, y = judged
-    torch.save((net, x, y), tmp_path / "judged.pt")
+def test_killed_at_any_time_it_goes_on(judged, tmp_path: Path) -> None:
+    torch.save(judged, tmp_path / "judged.pt")
     script = (
-        "import torch, bench; from pathlib import Path; torch.set_num_threads(1);"
+        "import sys, torch, bench; from pathlib import Path; torch.set_num_threads(1);"
         f"net, x, y = torch.load({str(tmp_path / 'judged.pt')!r}, weights_only=False);"
-        f"v = bench.evaluate(net, x, y, threat=bench.Linf({THREAT.eps}), folder=Path({str(tmp_path / 'state')!r}));"
+        f"v = bench.evaluate(net, x, y, threat=bench.Linf({THREAT.eps}), folder=Path(sys.argv[1]));"
         "print(v.outcomes.tolist())"
     )
+
+    def start(folder: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", script, str(tmp_path / folder)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
     kills = 0
     for wait in (4.0, 5.0, 6.0, 7.0):
-        process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL)
+        process = start("state")
         time.sleep(wait)
         if process.poll() is None:
             os.kill(process.pid, signal.SIGKILL)
             kills += 1
-        process.wait()
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == str(whole.outcomes.tolist())
+        process.communicate()
+    told = start("state").communicate()[0]
+    assert told == start("whole").communicate()[0] != ""
     assert kills
     assert list((tmp_path / "state").glob("*/*.safetensors"))
 
@@ -174,12 +194,12 @@ def test_killed_at_any_time_it_goes_on(judged, whole, tmp_path: Path) -> None:
 @pytest.mark.parametrize("shard", [(0, 2), (3, 2), (1, 0)])
 def test_impossible_shards_are_refused(judged, shard) -> None:
     with pytest.raises(TemperError, match="a shard is i/n"):
-        bench.evaluate(*judged, threat=THREAT, shard=shard)
+        evaluate(*judged, threat=THREAT, shard=shard)
 
 
 def test_shards_need_stable_randomness(judged) -> None:
     with pytest.raises(TemperError, match="stable"):
-        bench.evaluate(*judged, threat=THREAT, shard=(1, 2), randomness="compat")
+        evaluate(*judged, threat=THREAT, shard=(1, 2), randomness="compat")
 
 
 # --- few classes, small images, other bounds --------------------------------------------------------
@@ -192,7 +212,7 @@ def test_few_classes_are_attacked_and_labelled(classes: int, targets: int) -> No
         net = nn.Sequential(nn.Flatten(), nn.Linear(64, classes)).eval()
         x = torch.rand(6, 1, 8, 8)
     y = net(x).argmax(1)
-    found = bench.evaluate(net, x, y, threat=Linf(0.01))
+    found = evaluate(net, x, y, threat=Linf(0.01))
     notes = [f"{targets} targets instead of 9, of {classes} classes"]
     if classes < 4:
         notes.append("margin instead of the targeted DLR loss, which needs 4 classes")
@@ -211,7 +231,7 @@ def test_few_classes_are_attacked_and_labelled(classes: int, targets: int) -> No
 def test_the_first_tiling_of_square_is_clipped_and_labelled(size: int, clipped: bool) -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(size * size, 10)).eval()
     x = torch.rand(2, 1, size, size)
-    found = bench.evaluate(net, x, net(x).argmax(1), threat=L2(1e-4))
+    found = evaluate(net, x, net(x).argmax(1), threat=L2(1e-4))
     words = f"Square's first tiling clipped at the edge of {size}x{size} images"
     assert found.deviations == ((words,) if clipped else ())
     assert (found.to_frame()["margin_square"].notna()).all()
@@ -229,7 +249,7 @@ def test_other_bounds_are_the_same_problem(judged, whole) -> None:
             return self.net((z + 1) / 2)
 
     threat = Threat(norm="Linf", eps=2 * THREAT.eps, bounds=(-1, 1))
-    found = bench.evaluate(Shifted(), 2 * x - 1, y, threat=threat)
+    found = evaluate(Shifted(), 2 * x - 1, y, threat=threat)
     assert np.mean(found.outcomes == whole.outcomes) >= 0.9
     assert threat.contains(2 * x - 1, found.adversarial, tolerance=1e-5).all()
     assert found.diagnostics["fooling_no_more"]["value"] == 0
@@ -238,10 +258,10 @@ def test_other_bounds_are_the_same_problem(judged, whole) -> None:
 def test_inputs_that_are_no_images_are_refused() -> None:
     net = nn.Linear(5, 10)
     with pytest.raises(TemperError, match=r"needs images \(N, C, H, W\)"):
-        bench.evaluate(net, torch.rand(3, 5), torch.zeros(3, dtype=torch.long), threat=Linf(0.1))
+        evaluate(net, torch.rand(3, 5), torch.zeros(3, dtype=torch.long), threat=Linf(0.1))
 
 
 def test_a_model_in_pieces_is_refused() -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10, device="meta"))
     with pytest.raises(TemperError, match="one real device"):
-        bench.evaluate(net, torch.rand(3, 1, 8, 8), torch.zeros(3, dtype=torch.long), threat=Linf(0.1))
+        evaluate(net, torch.rand(3, 1, 8, 8), torch.zeros(3, dtype=torch.long), threat=Linf(0.1))

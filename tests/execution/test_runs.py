@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +21,7 @@ from bench.method import make_method
 from bench.records import Trial, make_trial, read_record, trial_folder, work_folder
 from bench.scenario import Scenario, load_scenario
 from bench.verification import verify_folder
+from tests.here import in_this_process
 
 
 def trial_of(tiny: Path, method: str = "natural", seed: int = 0, **fields) -> tuple[Scenario, Trial]:
@@ -32,7 +34,7 @@ def board(tmp_path: Path) -> Path:
     return tmp_path / "leaderboards"
 
 
-def test_a_run_leaves_records_that_verify_and_a_board(tiny, temper, board):
+def test_a_run_leaves_records_that_verify_and_a_board(tiny, temper, board, here):
     result = temper("run", tiny, "--method", "natural", "--method", "pgd-at", "--seeds", 2, "--jobs", 2)
     assert result.code == 0, result.err
     folders = [file.parent for file in board.rglob("record.json")]
@@ -58,11 +60,13 @@ def test_a_run_leaves_records_that_verify_and_a_board(tiny, temper, board):
 
 
 def test_parallel_jobs_change_no_bit(tiny, tmp_path):
+    """Two at a time, each in processes of its own, or one after another in this one."""
     scenario, trial = trial_of(tiny)
     _, other = trial_of(tiny, seed=1)
     weights = []
-    for jobs, folder in ((1, tmp_path / "one"), (2, tmp_path / "two")):
-        assert Runner(scenario, folder, jobs=jobs).run([trial, other]) == []
+    for jobs, folder, where in ((1, tmp_path / "one", in_this_process()), (2, tmp_path / "two", nullcontext())):
+        with where:
+            assert Runner(scenario, folder, jobs=jobs).run([trial, other]) == []
         weights.append([read_record(trial_folder(folder, each)).weights for each in (trial, other)])
     assert weights[0] == weights[1]
 
@@ -94,7 +98,7 @@ def uninterrupted(tiny: Path, folder: Path, budget: str) -> dict:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
-def test_a_stopped_run_continues_to_the_same_bits(tiny, board, tmp_path, how):
+def test_a_stopped_run_continues_to_the_same_bits(tiny, temper, board, tmp_path, how, here):
     tiny.write_text(tiny.read_text().replace("m = 4", "m = 40"))
     scenario = load_scenario(tiny)
     trial = make_trial(scenario, make_method("pgd-at"), 0, budget="m")
@@ -110,12 +114,11 @@ def test_a_stopped_run_continues_to_the_same_bits(tiny, board, tmp_path, how):
     assert saved.exists()
     assert not trial_folder(board, trial).exists()
 
-    process = start(tiny, board, "--budget", "m")
-    assert process.wait() == 0
+    assert temper("run", tiny, "--method", "pgd-at", "--seeds", 1, "--budget", "m").code == 0
     assert read_record(trial_folder(board, trial)).weights == uninterrupted(tiny, tmp_path / "whole", "m")
 
 
-def test_a_trial_that_meets_nan_is_recorded_as_failed_with_its_step(tiny, temper, board):
+def test_a_trial_that_meets_nan_is_recorded_as_failed_with_its_step(tiny, temper, board, here):
     text = tiny.read_text().replace("learning_rate = 0.1", "learning_rate = 1e38")
     network = 'network = "cnn"\noptions = { widths = [8, 8], strides = [2, 2] }'
     tiny.write_text(text.replace(network, 'network = "mlp"\noptions = { widths = [8] }'))  # batch norm would save it
@@ -129,7 +132,7 @@ def test_a_trial_that_meets_nan_is_recorded_as_failed_with_its_step(tiny, temper
     assert (row["status"], row["robust"], row["failed"]) == ("failed", 0.0, 1)
 
 
-def test_two_runs_of_the_same_trial_do_not_meet(tiny, temper, board):
+def test_two_runs_of_the_same_trial_do_not_meet(tiny, temper, board, here):
     _, trial = trial_of(tiny)
     with locked(work_folder(board, trial)):
         result = temper("run", tiny, "--method", "natural", "--seeds", 1)
@@ -138,7 +141,7 @@ def test_two_runs_of_the_same_trial_do_not_meet(tiny, temper, board):
     assert temper("run", tiny, "--method", "natural", "--seeds", 1).code == 0
 
 
-def test_a_full_disk_loses_nothing(tiny, board, tmp_path):
+def test_a_full_disk_loses_nothing(tiny, temper, board, here):
     """The limit on file sizes acts as a full disk: the run ends with one line, and a later one finishes it."""
     _, trial = trial_of(tiny, "pgd-at")
     code = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
@@ -150,7 +153,7 @@ def test_a_full_disk_loses_nothing(tiny, board, tmp_path):
     assert full.returncode == 1
     assert "no space left to write" in full.stderr
     assert "Traceback" not in full.stderr
-    assert start(tiny, board).wait() == 0
+    assert temper("run", tiny, "--method", "pgd-at", "--seeds", 1).code == 0
     assert read_record(trial_folder(board, trial)).status == "complete"
 
 
@@ -164,7 +167,7 @@ def test_a_damaged_checkpoint_is_named(tiny, temper, board):
     assert "checkpoint.safetensors is damaged" in " ".join(result.err.split())
 
 
-def test_learning_curve_and_record_agree(tiny, temper, board):
+def test_learning_curve_and_record_agree(tiny, temper, board, here):
     temper("run", tiny, "--method", "pgd-at", "--seeds", 1)
     _, trial = trial_of(tiny, "pgd-at")
     folder = trial_folder(board, trial)
@@ -176,7 +179,7 @@ def test_learning_curve_and_record_agree(tiny, temper, board):
     assert [c.step for c in training.curve] == sorted({c.step for c in training.curve})
 
 
-def test_tensorboard_gets_the_losses(tiny, temper, tmp_path):
+def test_tensorboard_gets_the_losses(tiny, temper, tmp_path, here):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     assert temper("run", tiny, "-m", "natural", "--seeds", 1, "--tensorboard", tmp_path / "logs").code == 0

@@ -15,9 +15,9 @@ def search(temper, tiny, *arguments):
 
 
 @pytest.mark.slow
-def test_seeds_are_added_to_both_until_they_differ_and_a_second_search_takes_the_same_looks(tiny, temper):
+def test_seeds_are_added_to_both_until_they_differ_and_a_second_search_takes_the_same_looks(tiny, temper, here):
     tiny.write_text(tiny.read_text().replace("m = 4", "m = 10").replace("eps = 0.3", "eps = 0.1"))
-    result, found = search(temper, tiny, "--seeds", "2", "--max-seeds", "3", "--jobs", "2")
+    result, found = search(temper, tiny, "--seeds", "2", "--max-seeds", "3")
     assert result.code == 0, result.err
     assert len(found["trials"]) == 2 * found["looks"][-1]["seeds"]
     assert [look["seeds"] for look in found["looks"]] == list(range(2, 2 + len(found["looks"])))

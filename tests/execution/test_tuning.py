@@ -12,6 +12,7 @@ from bench.errors import TemperError
 from bench.execution.tuning import Tuner, read_tuned, search_space, tuned_file
 from bench.records import read_record
 from bench.scenario import load_scenario
+from tests.here import in_this_process
 
 
 def test_positive_numbers_of_the_method_and_of_the_optimiser_are_searched() -> None:
@@ -39,9 +40,10 @@ def test_the_first_trial_has_the_defaults_and_the_search_repeats_and_resumes(tin
     parts = Tuner(scenario, tmp_path / "parts", trials=5)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("bench.execution.tuning._robust", raiser(Stopped()))
-        with pytest.raises(Stopped):
+        with in_this_process(), pytest.raises(Stopped):
             parts.tune("pgd-at")
-    assert parts.tune("pgd-at") == whole
+    with in_this_process():
+        assert parts.tune("pgd-at") == whole
     assert not list((tmp_path / "parts" / ".work").glob("tune-*"))
 
 
@@ -52,7 +54,7 @@ def raiser(error: Exception):
     return fail
 
 
-def test_a_tuned_run_trains_with_what_was_found_and_says_so(tiny: Path, temper, tmp_path: Path) -> None:
+def test_a_tuned_run_trains_with_what_was_found_and_says_so(tiny: Path, temper, tmp_path: Path, here) -> None:
     board = tmp_path / "leaderboards"
     assert "was not tuned" in temper("run", tiny, "--method", "natural", "--tuned").err
     assert temper("tune", "natural", "--scenario", tiny, "--trials", 3).code == 0
@@ -67,7 +69,7 @@ def test_a_tuned_run_trains_with_what_was_found_and_says_so(tiny: Path, temper, 
     assert sorted(leaderboard(tiny, leaderboards=board)["tuned"]) == [False, True]
 
 
-def test_what_was_found_for_another_scenario_is_refused(tiny: Path, tmp_path: Path) -> None:
+def test_what_was_found_for_another_scenario_is_refused(tiny: Path, tmp_path: Path, here) -> None:
     scenario = load_scenario(tiny)
     Tuner(scenario, tmp_path, trials=1).tune("pgd-at")
     changed = scenario.with_optimiser({"learning_rate": 0.05})

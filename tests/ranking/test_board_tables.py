@@ -124,7 +124,8 @@ def test_across_is_the_distance_from_pgd_at_on_each_scenario(tmp_path):
     table = across(boards).set_index("method")
     assert table.loc["ard", ["one", "two", "mean"]].tolist() == pytest.approx([0.1, -0.1, 0.0])
     assert table.loc["kd", "one"] == pytest.approx(-0.4)
-    assert table.loc["kd", ["two", "mean", "interquartile_mean"]].isna().all()
+    assert table.loc["kd", ["two", "mean", "interquartile_mean", "above"]].isna().all()
+    assert table.loc[["ard", "pgd-at"], "above"].tolist() == [0.5, 0.0]
     assert set(table.index[:2]) == {"pgd-at", "ard"} and table.index[2] == "kd"
     assert "mean" not in across(boards[:1])
 

@@ -39,7 +39,7 @@ def with_teacher(tiny: Path) -> Path:
     return tiny
 
 
-def test_a_teacher_is_trained_used_and_checked(with_teacher, temper, tmp_path):
+def test_a_teacher_is_trained_used_and_checked(with_teacher, temper, tmp_path, here):
     missing = temper("run", with_teacher, "-m", "kd", "--seeds", 1)
     assert missing.code == 2
     assert "run `temper teacher train tiny --name robust`" in missing.err

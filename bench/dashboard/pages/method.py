@@ -16,6 +16,7 @@ from bench.dashboard.blocks import Block, Chart, Code, Columns, Facts, Finding, 
 from bench.dashboard.draw import draw
 from bench.dashboard.figures import bars_chart, lines_chart
 from bench.dashboard.findings import method_finding
+from bench.dashboard.submitted import submission_blocks
 from bench.dashboard.text import plain_markdown
 from bench.dashboard.view import ALL_PASS, View, needs
 from bench.dashboard.widgets import choose_board, choose_one
@@ -54,6 +55,7 @@ def blocks(view: View, name: str) -> list[Block]:
         Heading("Diagnostics"),
         Finding(_diagnosed(view.rows[row]["diagnosed"])),
         Table(diagnostics(entries)),
+        *submission_blocks(view, row),
         Columns([_cost(view, row), [Heading("Run it again"), *_commands(entries)]]),
         *_source(method),
     ]
