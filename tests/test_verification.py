@@ -19,7 +19,9 @@ from bench.method import make_method
 from bench.records import make_trial, trial_folder
 from bench.reevaluation import _verdict, reevaluate
 from bench.scenario import load_scenario
+from bench.stamp import write_stamped
 from bench.verification import FILES, verify_folder
+from tests.recorded import edit
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -51,11 +53,8 @@ def own_scenario(original: Path) -> Path:
 
 
 def doctored(folder: Path, change: Change) -> list[str]:
-    """What verify says after `change` was made to the JSON."""
-    path = folder / "record.json"
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content))
+    """What verify says after `change` was made to the JSON, and the record was stamped anew."""
+    edit(folder, change)
     return verify_folder(folder)
 
 
@@ -111,6 +110,7 @@ def test_a_doctored_number_is_named(record, change, says):
 def rewrite(folder: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> list[str]:
     path = folder / "outcomes.parquet"
     change(pd.read_parquet(path)).to_parquet(path, index=False)
+    write_stamped(folder, json.loads((folder / "record.json").read_text()))
     return verify_folder(folder)
 
 
@@ -122,7 +122,8 @@ def rewrite(folder: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> lis
         (lambda f: f.assign(prediction=9 - f["prediction"]), "predictions and outcomes disagree"),
         (lambda f: f.iloc[:-1], "hash to"),
         (lambda f: f.drop(columns="cw"), "evaluation.further"),
-        (lambda f: f.drop(columns="outcome"), "no column of outcome bytes"),
+        (lambda f: f.drop(columns="outcome"), "no column of outcomes"),
+        (lambda f: f.assign(outcome=f["outcome"].astype(int)), "no column of outcome bytes"),
     ],
 )
 def test_a_doctored_outcome_is_named(record, change, says):
@@ -166,7 +167,7 @@ def test_outcomes_that_the_weights_do_not_give_are_named(record, own_scenario):
     frame = pd.read_parquet(record / "outcomes.parquet")
     standing = frame["prediction"] == frame["label"]
     forged = frame.assign(outcome=np.where(standing, 255, 0).astype(np.uint8))
-    forged.to_parquet(record / "outcomes.parquet", index=False)
+    assert rewrite(record, lambda _: forged)
     assert doctored(record, lambda content: content["evaluation"].update(told(forged))) == []
     found = reevaluate([record], 1, scenario=load_scenario(own_scenario))
     (problem,) = found.problems

@@ -63,10 +63,15 @@ def verify(
         print_json(counts | {"problems": found.problems, "told": found.told})
     else:
         for line in found.told + found.problems:
-            print(line)
+            print(_printable(line))
         print(f"{len(folders)} records, {len(found.problems)} problems; not checked: {ATTESTED}")
     if found.problems or not folders:
         raise typer.Exit(1)
+
+
+def _printable(line: str) -> str:
+    """A line without what could move the cursor or is no character at all: names and reasons are others' words."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 def _reevaluate(folders: list[Path], count: int, scenario: Path | None, data: Path | None, device: str) -> Findings:
