@@ -50,7 +50,10 @@ def reevaluate(
         told=[f"judged again: {len(chosen)} of the {len(able)} records that can be, drawn by --seed {seed}"]
     )
     for number, (folder, made_on) in enumerate(chosen):
-        found += _compare(folder, made_on, device, lambda done, number=number: report(number, done))  # type: ignore[misc]
+        try:
+            found += _compare(folder, made_on, device, lambda done, number=number: report(number, done))  # type: ignore[misc]
+        except TemperError as error:
+            found.problems.append(f"{folder}: cannot be judged again: {error}")
     return found
 
 
@@ -89,7 +92,10 @@ def _verdict(folder: Path, stored: np.ndarray, outcomes: np.ndarray) -> Findings
 
 def _judged_by(folder: Path, own: Scenario | None, data: Path | None) -> Scenario | None:
     """The scenario by which a record was judged, where it can be again."""
-    record = read_record(folder)
+    try:
+        record = read_record(folder)
+    except TemperError:
+        return None  # `verify_folder` says why
     name = record.trial.scenario
     if own is None and name not in shipped_scenarios():
         return None

@@ -44,7 +44,8 @@ class Findings:
 
 def records_folder(root: Path) -> Path:
     """The folder of records in a `leaderboards` folder, or `root` itself where it is one or lies in one."""
-    return root / "records" if (root / "records").is_dir() else root
+    is_leaderboards = any((root / name).is_dir() for name in ("records", ".work"))
+    return root / "records" if is_leaderboards else root
 
 
 def verify_records(root: Path) -> tuple[list[Path], list[str]]:
