@@ -33,10 +33,10 @@ threat = { norm = "Linf", eps = 0.15 }
 attack = { step_size = 0.0375 }
 student = { network = "cnn", options = { widths = [16, 16], strides = [2, 2] } }
 optimiser = { learning_rate = 0.1, batch_size = 64 }
-budget = { s = 60, m = 60, l = 60 }
+budget = { s = 40, m = 40, l = 40 }
 """.replace("SPLIT", "{ train = 512, validation = 120, test = 120 }")
 STAGES = {"training": "training.json", "judging": "evaluation.json"}  # and what a stage leaves at its end
-ATTEMPTS = {"training": 2, "judging": 2, "recording": 2}  # kills of one trial, at most
+ATTEMPTS = {"training": 4, "judging": 4, "recording": 2}  # kills of one trial, at most
 FILES = ("best.safetensors", "last.safetensors", "outcomes.parquet", "metrics.jsonl")
 # `temper` that kills its group when it changes a file for the N-th time after the judging; N < 0: that tells how often
 TEMPER = """
@@ -125,7 +125,7 @@ def chain(place: Place, rng: random.Random, seconds: dict[str, float], touches: 
 FULL = """mount -t tmpfs -o size=$SIZE none "$BOARD" || exit 99
 until "$@" 2> "$BOARD/../said"; do
     grep -q "no space left to write" "$BOARD/../said" && ! grep -q Traceback "$BOARD/../said" || exit 98
-    SIZE=$((SIZE + 12000)); echo full; mount -o remount,size=$SIZE "$BOARD"
+    SIZE=$((SIZE + 48000)); echo full; mount -o remount,size=$SIZE "$BOARD"
 done
 cp -r "$BOARD/records" "$BOARD/.work" "$OUT"
 """
@@ -135,7 +135,7 @@ def full_disk(place: Place, out: Path) -> int:
     """Run a trial on a disk that has room for the next file only after it was full: how often it was."""
     place.board.mkdir()
     out.mkdir()
-    words = os.environ | {"BOARD": str(place.board), "OUT": str(out), "SIZE": "16000"}
+    words = os.environ | {"BOARD": str(place.board), "OUT": str(out), "SIZE": "48000"}
     command = ["unshare", "-m", "sh", "-c", FULL, "sh", *place.command()]
     answer = subprocess.run(command, env=words, capture_output=True, text=True)
     if answer.returncode:
@@ -192,12 +192,12 @@ Written by `scripts/kills.py` at commit {made.commit}{" (and changes)" if made.d
 | stops by a full disk of one more trial | {full} |
 | differences from the uninterrupted run | {"; ".join(differences) or "none"} |
 
-Each trial (`pgd-at` on 512 digits) was killed up to {max(ATTEMPTS.values())} times in every stage, started again by the
-same command until it was recorded, and compared with a run that nobody disturbed: weights, outcomes and learning curve
-byte for byte, and all of `record.json` but what a clock or the memory decides (`bench.records.CLOCKS`) and the digest
-over that. Afterwards nothing else lies there, and every record verifies. While recording, a trial dies at one of the
-{touches} times that it changes a file. The disk is a tmpfs that grows by 12 kB each time it was full; every stop was one line
-that says so. Recording alone, at every single one of its moments, on a full disk and in read-only folders, is in
+Each trial (`pgd-at` on 512 digits) was killed several times in every stage, started again by the same command until it
+was recorded, and compared with a run that nobody disturbed: weights, outcomes and learning curve byte for byte, and all
+of `record.json` but what a clock or the memory decides (`bench.records.CLOCKS`) and the digest over that. Afterwards
+nothing else lies there, and every record verifies. While recording, a trial dies at one of the {touches} times that it
+changes a file. The disk is a tmpfs that grows by 48 kB each time it was full; every stop was one line that says so.
+Recording alone, at every single one of its moments, on a full disk and in read-only folders, is in
 `tests/execution/test_crashes.py`.""")
 
 
