@@ -25,7 +25,7 @@ from bench.records import WEIGHTS_LIMIT, RunRecord, read_record
 from bench.stamp import STAMPED, file_stamps, stamp_problems
 from bench.withdrawal import mark_problems
 
-ATTESTED = "passes, seconds, memory and learning curves are attested by the machine that trained"
+ATTESTED = "passes, seconds, memory and learning curves are attested by the machine that trained (and stamped)"
 FILES = ("record.json", *STAMPED, "best.safetensors", "last.safetensors")
 
 

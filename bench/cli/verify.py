@@ -68,7 +68,7 @@ def verify(
     else:
         for line in found.told + found.problems:
             print(_printable(line))
-        print(f"{len(folders)} records, {len(found.problems)} problems; not checked: {ATTESTED}")
+        print(f"{len(folders)} records, {len(found.problems)} problems; not recomputed: {ATTESTED}")
     if found.problems or not folders:
         raise typer.Exit(1)
 
