@@ -96,9 +96,9 @@ def wait_for(file: Path, since: float, process: subprocess.Popen[str]) -> None:
         time.sleep(0.005)
 
 
-def kill(place: Place, rng: random.Random, seconds: dict[str, float], touches: int) -> str:
-    """Start it, and kill it at a random moment of the stage that it is in; the stage that it died in, "" at none."""
-    stage, since = place.stage(), time.time()
+def kill(place: Place, stage: str, rng: random.Random, seconds: dict[str, float], touches: int) -> str:
+    """Start it, and kill it at a random moment of a stage, or soon after; the stage that it died in, "" at none."""
+    since = time.time()
     process = place.start(rng.randint(1, touches) if stage == "recording" else 0)
     if stage != "recording":
         wait_for(place.work / ("train.log" if stage == "training" else "evaluate.log"), since, process)
@@ -113,8 +113,10 @@ def chain(place: Place, rng: random.Random, seconds: dict[str, float], touches: 
     """Kill a trial some times in every stage, and let it end: how often it died in which."""
     died: Counter[str] = Counter()
     while not place.record.exists():
-        if died.total() < most and died[place.stage()] < ATTEMPTS[place.stage()]:
-            died[kill(place, rng, seconds, touches)] += 1
+        ahead = list(ATTEMPTS)[list(ATTEMPTS).index(place.stage()) :]
+        stage = next((stage for stage in ahead if died[stage] < ATTEMPTS[stage]), None)
+        if stage and died.total() < most:
+            died[kill(place, stage, rng, seconds, touches)] += 1
         else:
             place.start().communicate()
     place.start().communicate()  # once more, which deletes what a kill after the record left
