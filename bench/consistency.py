@@ -14,9 +14,12 @@ from typing import Any
 from bench.budget import Budget, Meter
 from bench.errors import TemperError
 from bench.evaluation.columns import curve_radii
+from bench.hashing import file_digest
 from bench.method import METHODS
-from bench.records import CandidateRecord, EvaluationRecord, RunRecord, TrainingRecord
+from bench.records import CandidateRecord, EvaluationRecord, RunRecord, SubmissionRecord, TrainingRecord
+from bench.registry import file_of
 from bench.scenario import PGD10_EPOCH, Scenario, load_scenario, shipped_scenarios
+from bench.submission.audits import AUDITED, confirming_seed, gap_audit
 from bench.training.schedule import learning_rate
 
 SHARES = ("robust", "clean", "top_class")  # of the validation split, in a candidate
@@ -44,6 +47,8 @@ def content_problems(record: RunRecord) -> Iterator[str]:
     """What a record says that cannot be: trial id, method, seed, budget, selection, accuracies."""
     scenario = shipped_scenario(record)
     yield from _identity(record, scenario)
+    if record.submission:
+        yield from answers(_submission(record, record.submission, scenario))
     if record.training:
         yield from answers(_training(record, record.training, scenario))
     if record.evaluation:
@@ -58,12 +63,37 @@ def _identity(record: RunRecord, scenario: Scenario | None) -> Iterator[str]:
         yield f"trial_id is {record.trial_id}, its trial hashes to {trial.id}"
     if trial.method not in METHODS:
         yield f"method {trial.method!r} is not registered here"
-    if scenario and trial.seed != scenario.seed(trial.seed_index):
-        yield f"seed {trial.seed} is not the scenario's seed number {trial.seed_index}"
+    about = record.submission
+    if scenario and trial.seed != _seed(record, scenario):
+        rule = f"the scenario's seed number {trial.seed_index}"
+        yield f"seed {trial.seed} is not {'what its file and nonce give' if about and about.nonce else rule}"
     if record.tuned != bool(trial.optimiser):
         yield f"tuned is {record.tuned}, its trial has {'a' if trial.optimiser else 'no'} tuned optimiser"
     if record.status == "complete" and (record.evaluation is None or record.training is None):
         yield "a complete record needs training and evaluation"
+
+
+def _seed(record: RunRecord, scenario: Scenario) -> int:
+    """The seed that a trial must have."""
+    about, trial = record.submission, record.trial
+    if about and about.nonce:
+        return confirming_seed(trial.train_fingerprint, about.source, about.nonce)
+    return scenario.seed(trial.seed_index)
+
+
+def _submission(record: RunRecord, about: SubmissionRecord, scenario: Scenario | None) -> Iterator[str]:
+    """Whether a submitted method is still the file that was judged, and its audits are what they must be."""
+    if record.trial.method in METHODS:
+        sha = file_digest(file_of(METHODS[record.trial.method]))
+        if sha != about.source:
+            yield f"was made by a method file of SHA-256 {about.source}; the registered one has {sha}"
+    if record.status == "complete" and set(about.audits) != set(AUDITED):
+        yield f"submission.audits are {', '.join(sorted(about.audits)) or 'none'}, they must be {', '.join(AUDITED)}"
+    for name, audit in about.audits.items():
+        if audit.verdict == "fail":
+            yield f"submission.audits.{name} failed: {audit.words}"
+    if scenario and "gap" in about.audits and about.audits["gap"] != gap_audit(record, scenario):
+        yield f"submission.audits.gap is {about.audits['gap']}, the accuracies give {gap_audit(record, scenario)}"
 
 
 def curve_problems(lines: Sequence[dict[str, Any]], record: RunRecord) -> Iterator[str]:

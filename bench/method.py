@@ -232,6 +232,8 @@ class MethodInfo:
     version: str
     family: str
     reference: str
+    authors: str = ""
+    licence: str = ""  # of the file
     formula: str = ""  # the losses and the inner maximisation as LaTeX, what the code computes
     deviations: str = ""
     passes: str = ""  # per example and step, in K (attack steps), r and r_N (teachers' FLOPs over the student's), ...

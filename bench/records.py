@@ -135,6 +135,25 @@ class EvaluationRecord(Model):
     surroundings: Surroundings | None = None  # where it was judged
 
 
+class Audit(Model):
+    """One thing that was checked of a submission from outside its process."""
+
+    value: float
+    threshold: float
+    verdict: Literal["pass", "warn", "fail"]
+    words: str
+
+
+class SubmissionRecord(Model):
+    """Of a trial whose method came as a file and ran confined: the file, whose it is, and what was checked."""
+
+    source: Sha256  # of the method file
+    authors: str
+    licence: str
+    audits: dict[str, Audit] = {}
+    nonce: str = ""  # of a confirming trial: with the source, what its seed was drawn from
+
+
 class RunRecord(Model):
     """The result of one trial."""
 
@@ -150,6 +169,7 @@ class RunRecord(Model):
     weights: dict[Literal["best", "last"], WeightsRecord] = {}
     evaluation: EvaluationRecord | None = None
     surroundings: Surroundings
+    submission: SubmissionRecord | None = None
     superseded_by: str = ""  # trial id of the record that replaces this one
     retracted: str = ""  # why this record counts no longer
     files: dict[str, Sha256] = {}  # of the files beside it that are no weights; see `bench.stamp`
@@ -164,7 +184,7 @@ class RunRecord(Model):
 
     def save(self, folder: Path) -> None:
         """Write `record.json` into `folder`, where its other files are already: stamped, and without empty marks."""
-        empty = {name for name in MARKS if not getattr(self, name)}
+        empty = {name for name in (*MARKS, "submission") if not getattr(self, name)}
         write_stamped(folder, self.model_dump(mode="json", exclude=empty))
 
     def repeatable(self) -> dict[str, Any]:

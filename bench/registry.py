@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -91,6 +92,11 @@ def run_file(file: Path) -> None:
         raise TemperError(f"{file} is no Python file")
     module = sys.modules[name] = module_from_spec(spec)
     spec.loader.exec_module(module)
+
+
+def file_of(thing: object) -> Path:
+    """The file that a registered class or function is written in."""
+    return Path(inspect.getsourcefile(thing) or "")  # type: ignore[arg-type]
 
 
 def _same(old: object, new: object) -> bool:

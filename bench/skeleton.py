@@ -23,6 +23,8 @@ from bench.losses import kl
     version="1",
     family="adversarial-kd",
     reference="arXiv:0000.00000",
+    authors="Your Name",
+    licence="Apache-2.0",
     passes="2*K + 6 + r",  # what a step costs per example: K attack steps, r = teacher FLOPs over student FLOPs
 )
 class @CLASS(Method):

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.budget import DOUBLE
-from bench.data import load
+from bench.data import Split, load
 from bench.errors import ContractError, Diverged
 from bench.hashing import rng, tensor_digest
 from bench.method import Attack, Batch, Method, Net, make_method
@@ -39,10 +39,12 @@ Check = Callable[["Subject"], None]
 class Subject:
     """A method under test: makes fresh trainers of it on a small piece of a scenario."""
 
-    def __init__(self, name: str, fields: Mapping[str, Any], scenario: Scenario) -> None:
+    def __init__(
+        self, name: str, fields: Mapping[str, Any], scenario: Scenario, splits: Mapping[str, Split] | None = None
+    ) -> None:
         self.name, self.scenario = name, scenario.with_optimiser({"batch_size": BATCH_SIZE})
         self.method = make_method(name, fields)
-        self.splits = load(scenario.data, ("train", "validation"))
+        self.splits = splits or load(scenario.data, ("train", "validation"))
 
     def trainer(self, method: Method | None = None, seed: int = 1) -> Trainer:
         """A trainer before its first step; of another method where one is given."""
@@ -58,7 +60,11 @@ class Subject:
 
 def check_method(name: str, fields: Mapping[str, Any] | None = None, scenario: str = "digits-linf") -> list[str]:
     """Run every check on a registered method; returns their names. Raises ContractError at the first broken clause."""
-    subject = Subject(name, fields or {}, load_scenario(scenario))
+    return check_subject(Subject(name, fields or {}, load_scenario(scenario)))
+
+
+def check_subject(subject: Subject) -> list[str]:
+    """`check_method` of a subject."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -88,6 +94,18 @@ def leaves_teachers_alone(subject: Subject) -> None:
     before = _weights(trainer, teachers=True)
     _train(trainer, STEPS)
     subject.require(_weights(trainer, teachers=True) == before, "a teacher moved")
+
+
+def keeps_the_networks_as_built(subject: Subject) -> None:
+    """Student and teachers keep the layers, attributes, forward and hooks that the harness gave them."""
+    own, plain = subject.trainer(), subject.trainer(make_method("pgd-at"))
+    before = _anatomy(own)
+    _train(own, STEPS)
+    subject.require(_anatomy(own) == before, "a network was changed: a layer, an attribute, its forward or a hook")
+    student = own.nets.networks["student"].module
+    subject.require(student is own.student, "nets.student is another network than the student")
+    same = _parts(student) == _parts(plain.student)
+    subject.require(same, "the student has another layer, attribute, forward or hook than the scenario's")
 
 
 def repeats_itself(subject: Subject) -> None:
@@ -222,6 +240,7 @@ def costs_what_it_computes(subject: Subject) -> None:
 CHECKS: tuple[Check, ...] = (
     stays_inside_the_ball,
     leaves_teachers_alone,
+    keeps_the_networks_as_built,
     repeats_itself,
     resumes_exactly,
     leaves_no_state,
@@ -264,6 +283,27 @@ class _OffLeaf(Net):
 
     def __call__(self, x: Tensor, *, update_stats: bool = True) -> Tensor:
         return super().__call__(x * 1, update_stats=update_stats)
+
+
+def _anatomy(trainer: Trainer) -> dict[str, Any]:
+    """What the student and the teachers are made of."""
+    return {
+        name: _parts(trainer.nets.networks[name].module)
+        for name in ("student", *ROLES)
+        if name in trainer.nets.networks
+    }
+
+
+def _parts(module: nn.Module) -> dict[str, Any]:
+    """Of each layer: its class, its forward, its attributes, and how many tensors and hooks it has."""
+    return {
+        name: (
+            type(layer),
+            type(layer).forward,
+            {key: len(value) if isinstance(value, dict) else None for key, value in vars(layer).items()},
+        )
+        for name, layer in module.named_modules()
+    }
 
 
 def _train(trainer: Trainer, steps: int) -> None:

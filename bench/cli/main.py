@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from bench.cli import dashboard, doctor, evaluate, inspect, leaderboard, regress, retract, teacher, tune, verify
+from bench.cli import dashboard, doctor, evaluate, inspect, leaderboard, regress, retract, submit, teacher, tune, verify
 from bench.cli import run as running
 from bench.errors import TemperError
 
@@ -25,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(running.run)
+app.command("submit")(submit.submit)
 app.command("tune")(tune.tune)
 app.command("evaluate")(evaluate.evaluate)
 app.command("leaderboard")(leaderboard.leaderboard)

@@ -1,9 +1,8 @@
-"""What a reader drops on the Submit page, looked at and never run: a record as JSON, a method as a syntax tree."""
+"""What a reader drops on the Submit page, looked at: a record as JSON."""
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from pydantic import ValidationError
@@ -11,15 +10,12 @@ from pydantic_core import ErrorDetails
 
 from bench.dashboard.frames import methods
 from bench.dashboard.view import View
-from bench.method import METHODS, MethodInfo
 from bench.ranking.collect import Entry
 from bench.ranking.statistics import prediction_interval
 from bench.records import RunRecord
 from bench.scenario import Scenario
 
 LIMIT = 1  # megabytes of an upload
-REQUIRED = ("version", "family", "reference")
-OPTIONAL = sorted(set(MethodInfo.__dataclass_fields__) - {"name", *REQUIRED})
 
 
 def read_upload(content: bytes) -> tuple[RunRecord | None, list[str]]:
@@ -79,59 +75,6 @@ def _expected(robust: float, entries: Sequence[Entry], view: View) -> str:
     return f"It is {inside} what the stored seeds lead one to expect, {ends}."
 
 
-def read_source(content: bytes) -> tuple[list[str], list[str]]:
-    """The names of the methods that a file registers, and all that is wrong with it. The file is parsed, never run."""
-    try:
-        tree = ast.parse(content.decode())
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        return [], [f"this is not a Python file that can be read: {error}"]
-    found = [(node, call) for node in tree.body if isinstance(node, ast.ClassDef) for call in _registrations(node)]
-    if not found:
-        return [], [
-            'no class of the file has the decorator @register("my-method", version=..., family=..., reference=...)'
-        ]
-    names, problems = [], []
-    for node, call in found:
-        name = call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else None
-        names.append(str(name or node.name))
-        problems += [f"line {call.lineno}, {node.name}: {each}" for each in _class_problems(node, call, name)]
-    return names, problems
-
-
 def _problem(error: ErrorDetails) -> str:
     where = ".".join(map(str, error["loc"]))
     return f"{where or 'the file'}: {error['msg']}"
-
-
-def _registrations(node: ast.ClassDef) -> Iterator[ast.Call]:
-    for decorator in node.decorator_list:
-        if isinstance(decorator, ast.Call):
-            name = (
-                decorator.func.attr if isinstance(decorator.func, ast.Attribute) else getattr(decorator.func, "id", "")
-            )
-            if name == "register":
-                yield decorator
-
-
-def _class_problems(node: ast.ClassDef, call: ast.Call, name: object) -> Iterator[str]:
-    given = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
-    if not isinstance(name, str) or not name:
-        yield "the first argument of @register must be the name, as a string"
-    elif name in METHODS:
-        yield f"there is a method {name!r} already; choose another name"
-    for field in REQUIRED:
-        value = given.get(field)
-        if value is None:
-            yield f"@register needs {field}="
-        elif isinstance(value, ast.Constant) and not (isinstance(value.value, str) and value.value.strip()):
-            yield f"{field} must be text"
-    for field in given.keys() - {*REQUIRED, *OPTIONAL}:
-        yield f"@register knows no {field}; it knows {', '.join([*REQUIRED, *OPTIONAL])}"
-    if not node.bases:
-        yield "the class must derive from bench.Method, or from a method"
-    defined = {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
-    plain = any(getattr(base, "id", getattr(base, "attr", "")) == "Method" for base in node.bases)
-    if plain and "loss" not in defined:
-        yield "the class defines no loss(self, nets, batch)"
-    if not ast.get_docstring(node):
-        yield "the class has no docstring: say what is new, in a sentence"

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from bench.errors import Busy, TemperError
 from bench.files import write_text
 from bench.records import Model
-from bench.scenario import Recipe, Ruleset, Scenario
+from bench.scenario import Recipe, Ruleset, Scenario, Track
 
 STAGES = ("train", "evaluate")
 RESULTS = {"train": "training.json", "evaluate": "evaluation.json"}  # a stage is done when its result is there
@@ -30,6 +30,8 @@ class Job(Model):
     passes: float  # per training example
     ruleset: Ruleset = "compute"
     recipe: Recipe = "plain"
+    track: Track = "main"
+    confined: bool = False  # the method is a file in the folder, and runs in a sandbox
     device: str = "cpu"
     checkpoint_seconds: float = 30
     tensorboard: Path | None = None

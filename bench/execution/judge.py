@@ -41,8 +41,8 @@ def judge(job: Job, folder: Path) -> None:
     scenario = job.scenario
     started = time.perf_counter()
     test = load(scenario.data, ("test",))["test"].to(job.device)
-    last = beside(_network(job, folder / "last.safetensors"), test, scenario)
-    best = _network(job, folder / "best.safetensors")
+    last, best = (load_network(scenario, folder / f"{name}.safetensors", job.device) for name in ("last", "best"))
+    seen = beside(last, test, scenario)
     verdict = outcomes_of(best, test, scenario, _tell, folder=folder / "ledgers", teacher=_teacher(job))
     with replacing(folder / "outcomes.parquet") as temporary:
         verdict.frame.to_parquet(temporary, index=False)
@@ -50,7 +50,7 @@ def judge(job: Job, folder: Path) -> None:
         **summarise(verdict.frame),
         **verdict.told,
         protocol_fingerprint=scenario.protocol_fingerprint(),
-        last={name: float(np.mean(last[name])) for name in ("clean", "pgd-20")},
+        last={name: float(np.mean(seen[name])) for name in ("clean", "pgd-20")},
         outcomes=outcome_hashes(verdict.frame),
         seconds=time.perf_counter() - started,
         surroundings=surroundings(job.device),
@@ -143,7 +143,8 @@ def _teacher(job: Job) -> nn.Module | None:
     return load_teacher(job.scenario, "robust").to(job.device) if "robust" in job.scenario.teachers else None
 
 
-def _network(job: Job, path: Path) -> nn.Module:
-    module = build(job.scenario.student, job.scenario.data.shape, job.scenario.data.classes)
+def load_network(scenario: Scenario, path: Path, device: str = "cpu") -> nn.Module:
+    """The scenario's student with these weights, in eval mode."""
+    module = build(scenario.student, scenario.data.shape, scenario.data.classes)
     load_weights(module, path)
-    return module.to(job.device).eval()
+    return module.to(device).eval()

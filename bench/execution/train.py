@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from bench.data import load
+from bench.data import Split, load
 from bench.errors import Diverged
 from bench.execution.job import FAILURE, RESULTS, SURROUNDINGS, Job
 from bench.execution.surroundings import surroundings
@@ -26,6 +26,7 @@ from bench.teachers import load_teachers
 from bench.training import checkpoint
 from bench.training.loop import Trainer
 from bench.training.schedule import learning_rate
+from bench.training.selection import Judge
 
 LINES = 100  # of the learning curve
 
@@ -34,7 +35,11 @@ def train(job: Job, folder: Path) -> None:
     """Train to the end of the budget, saving a checkpoint every `checkpoint_seconds` and when interrupted."""
     make_deterministic()
     write_text(folder / SURROUNDINGS, surroundings(job.device).model_dump_json())
-    trainer = make_trainer(job)
+    conduct(make_trainer(job), job, folder)
+
+
+def conduct(trainer: Trainer, job: Job, folder: Path) -> None:
+    """Take a trainer to the end of its budget, from the checkpoint in `folder` if there is one."""
     saved = folder / "checkpoint.safetensors"
     metrics: list[dict[str, Any]] = []
     if saved.exists():
@@ -51,19 +56,20 @@ def train(job: Job, folder: Path) -> None:
     saved.unlink(missing_ok=True)
 
 
-def make_trainer(job: Job) -> Trainer:
-    """The trainer of a job, before its first step."""
+def make_trainer(job: Job, splits: Mapping[str, Split] | None = None, judge: Judge | None = None) -> Trainer:
+    """The trainer of a job, before its first step: on the scenario's own data, or on `splits` with a `judge`."""
     method = make_method(job.method, job.hyperparameters)
     return Trainer(
         job.scenario,
         method,
-        load(job.scenario.data, ("train", "validation")),
+        splits or load(job.scenario.data, ("train", "validation")),
         load_teachers(job.scenario, method.needs),
         seed=job.seed,
         passes=job.passes,
         ruleset=job.ruleset,
         recipe=job.recipe,
         device=job.device,
+        judge=judge,
     )
 
 

@@ -6,14 +6,14 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from bench.data import SOURCES
 from bench.execution.job import FAILURE, RESULTS, SURROUNDINGS, Job, locked
 from bench.execution.pool import Pool
-from bench.files import copy, discard, write_text, writing
+from bench.files import copy, discard, write_bytes, write_text, writing
 from bench.hashing import file_digest
-from bench.method import METHODS, Method
+from bench.method import METHODS, Method, MethodInfo
 from bench.networks import build
 from bench.records import (
     MARKS,
@@ -33,6 +33,21 @@ from bench.stamp import STAMPED
 from bench.training.loop import teacher_of
 
 
+class Entrant(Protocol):
+    """A method that is no code of this process: a submission. Its trials run confined, and are audited."""
+
+    @property
+    def source(self) -> bytes:
+        """Its file."""
+
+    @property
+    def info(self) -> MethodInfo:
+        """What the file says of it."""
+
+    def audited(self, record: RunRecord, work: Path) -> RunRecord:
+        """The record of a trial with what was checked. Raises TemperError for one that is refused."""
+
+
 @dataclass(frozen=True)
 class Runner:
     """Runs trials of one scenario and records them under `leaderboards`."""
@@ -43,6 +58,7 @@ class Runner:
     jobs: int = 1
     checkpoint_seconds: float = 30
     tensorboard: Path | None = None
+    entrant: Entrant | None = None
 
     def check(self, methods: Sequence[Method]) -> None:
         """Raise TemperError for what would stop every trial: an unknown network or source, a missing teacher."""
@@ -80,6 +96,8 @@ class Runner:
             if self._is_recorded(trial):
                 self._unpack(trial, folder)
             self._job(trial).write(folder)
+            if self.entrant:
+                write_bytes(folder / "method.py", self.entrant.source)
             folders.append((f"{trial.method} seed {trial.seed_index}", folder))
         return Pool(self.jobs).run(folders, lambda folder: self._record(by_folder[folder], folder))
 
@@ -128,6 +146,8 @@ class Runner:
             passes=self.scenario.passes(trial.budget),
             ruleset=trial.ruleset,
             recipe=trial.recipe,
+            track=trial.track,
+            confined=self.entrant is not None,
             device=self.device,
             checkpoint_seconds=self.checkpoint_seconds,
             tensorboard=self.tensorboard,
@@ -136,7 +156,7 @@ class Runner:
     def _record(self, trial: Trial, work: Path) -> None:
         """Put a finished trial's files in their place."""
         with locked(work):
-            info = METHODS[trial.method].info
+            info = self.entrant.info if self.entrant else METHODS[trial.method].info
             place, staging = trial_folder(self.leaderboards, trial), work / "record"
             shutil.rmtree(staging, ignore_errors=True)
             failed = (work / FAILURE).exists()
@@ -154,6 +174,8 @@ class Runner:
                 surroundings=Surroundings.model_validate_json((work / SURROUNDINGS).read_text()),
                 **self._marks(trial),
             )
+            if self.entrant:
+                record = self.entrant.audited(record, work)
             for name in () if failed else STAMPED:
                 copy(work / name, staging / name)
             record.save(staging)

@@ -30,7 +30,11 @@ def main(stage: str, folder: Path) -> int:
     try:
         with locked(folder):
             job = Job.read(folder)
-            if stage == "train":
+            if stage == "train" and job.confined:
+                from bench.submission.confinement import train_confined
+
+                train_confined(job, folder)
+            elif stage == "train":
                 from bench.execution.train import train
 
                 train(job, folder)

@@ -46,11 +46,12 @@ class Entry:
 @dataclass
 class Collection:
     """The records of a scenario by trial id: those that count, those that are superseded or retracted, second records
-    of a trial; and the files that are damaged."""
+    of a trial; by row, the confirming seeds of submissions; and the files that are damaged."""
 
     entries: dict[str, Entry] = field(default_factory=dict)
     withdrawn: dict[str, Entry] = field(default_factory=dict)
     reproductions: dict[str, Entry] = field(default_factory=dict)
+    confirming: dict[str, Entry] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
     def add(self, entry: Entry) -> None:
@@ -60,6 +61,8 @@ class Collection:
             self.reproductions[trial] = entry
         elif entry.record.withdrawn:
             self.withdrawn[trial] = entry
+        elif entry.record.submission and entry.record.submission.nonce:
+            self.confirming[entry.record.trial.row] = entry
         else:
             self.entries[trial] = entry
 

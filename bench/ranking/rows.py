@@ -40,6 +40,7 @@ class Board:
     rows: list[list[Entry]]  # the most robust row first, each by seed
     withdrawn: list[list[Entry]]  # likewise: superseded or retracted records, shown and not counted
     reproductions: Mapping[str, Entry]  # by trial id
+    confirming: Mapping[str, Entry]  # by row: the seed that was drawn when the method was submitted, in no average
     problems: list[str]  # damaged files
     teacher: Guide | None
 
@@ -119,7 +120,7 @@ def board_of(scenario: Scenario, found: Collection, **fields: str) -> Board:
     setting = FIELDS | fields
     rows, withdrawn = (_rows(scenario, [*each.values()], setting) for each in (found.entries, found.withdrawn))
     guide = _guide(scenario) if rows else None
-    return Board(scenario, setting, rows, withdrawn, found.reproductions, found.problems, guide)
+    return Board(scenario, setting, rows, withdrawn, found.reproductions, found.confirming, found.problems, guide)
 
 
 def _rows(scenario: Scenario, found: list[Entry], fields: Mapping[str, str]) -> list[list[Entry]]:

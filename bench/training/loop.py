@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from bench.budget import Budget, Meter
 from bench.data import Split, augment
 from bench.errors import ContractError, TemperError
-from bench.hashing import rng
+from bench.hashing import rng, tensor_digest
 from bench.method import Attack, Batch, Harness, Method, Nets, frozen_statistics
 from bench.networks import build, copied, flops
 from bench.networks.features import feature_channels
@@ -22,7 +22,7 @@ from bench.scenario import PGD10_EPOCH, Recipe, Ruleset, Scenario
 from bench.training.calls import Calls
 from bench.training.pretraining import Pretraining
 from bench.training.schedule import learning_rate
-from bench.training.selection import Selection, measure
+from bench.training.selection import Judge, Selection, judge_on
 from bench.training.weights import STRONG, average, moved_weights, student_gradients
 
 ROLES = {"teacher": "robust", "natural_teacher": "natural"}  # what a method calls a teacher, and its name in scenarios
@@ -57,9 +57,12 @@ class Trainer:
         ruleset: Ruleset = "compute",
         recipe: Recipe = "plain",
         device: str = "cpu",
+        judge: Judge | None = None,
     ) -> None:
         self.scenario, self.method, self.seed, self.device = scenario, method, seed, device
-        self.train, self.validation = (splits[name].to(device) for name in ("train", "validation"))
+        self.splits = splits
+        self.train = splits["train"].to(device)
+        self.judge = judge or judge_on(splits["validation"].to(device), scenario)
         spec = scenario.optimiser
         self.batch_size = spec.batch_size
         self.steps_per_epoch = len(self.train) // self.batch_size
@@ -83,7 +86,8 @@ class Trainer:
         for role in sorted(method.needs):
             module = copy.deepcopy(teachers[teacher_of(role, method, scenario, teachers)])
             self.nets.add(role, module, frozen=True)
-        self._seeded("setup", lambda: method.setup(self.nets))
+        with self._unmoved("setup"):
+            self._seeded("setup", lambda: method.setup(self.nets))
 
         self.selection = Selection(scenario.selection.thresholds())
         self.step_index = 0
@@ -144,7 +148,7 @@ class Trainer:
             return {}
         batch = self._last_batch
         batch.rng = self._rng("metrics")
-        with self.meter.paused(), frozen_statistics(*self._modules()):
+        with self._unmoved("metrics"), self.meter.paused(), frozen_statistics(*self._modules()):
             self.losses(batch)
             return self.method.metrics(self.nets, batch)
 
@@ -217,6 +221,14 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(rng(self.seed, purpose).initial_seed())
             return make()
+
+    @contextmanager
+    def _unmoved(self, where: str) -> Iterator[None]:
+        """Inside, in what costs the method nothing, the student's weights stay. Raises ContractError."""
+        before = tensor_digest(dict(self.student.named_parameters()))
+        yield
+        if tensor_digest(dict(self.student.named_parameters())) != before:
+            raise self.calls.breach(f"{where} moved the student's weights")
 
     def _harness(self) -> Harness:
         """What the method's `setup` and `attack` may ask of this trainer."""
@@ -292,5 +304,5 @@ class Trainer:
     def _select(self) -> None:
         delivered = self.delivered
         with self.meter.paused():
-            candidate = measure(delivered, self.validation, self.scenario, self.step_index, self.progress)
+            candidate = self.judge(delivered, self.step_index, self.progress)
         self.selection.offer(candidate, delivered)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bench.hashing import derive
@@ -48,10 +49,11 @@ class Pretraining:
         return type(trial)(
             trial.scenario,
             make_method(self.method),
-            {"train": trial.train, "validation": trial.validation},
+            trial.splits,
             {},
             seed=derive(trial.seed, "pretraining", self.name),
             passes=self.share * trial.budget.total / len(trial.train),
             ruleset=trial.budget.ruleset,
             device=trial.device,
+            judge=partial(trial.judge, whose=self.name),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -30,6 +31,14 @@ class Candidate:
     def collapsed(self, classes: int) -> bool:
         """No better than twice chance, or one class predicted for nearly everything."""
         return self.clean <= 2 / classes or self.top_class > 0.95
+
+
+Judge = Callable[..., Candidate]  # of a network, the step and the progress at which it was reached, and whose it is
+
+
+def judge_on(split: Split, scenario: Scenario) -> Judge:
+    """`measure` on a validation split."""
+    return lambda module, step, progress, whose="": measure(module, split, scenario, step, progress)
 
 
 def measure(module: nn.Module, split: Split, scenario: Scenario, step: int, progress: float) -> Candidate:
@@ -83,7 +92,7 @@ class Selection:
 
     def offer(self, candidate: Candidate, module: nn.Module) -> None:
         """Take a candidate in. Better is: more robust, then cleaner, then later."""
-        if self.curve and self.curve[-1].step == candidate.step:
+        if any(each.step == candidate.step for each in self.curve):
             return
         self.curve.append(candidate)
         if self.best is None or (candidate.robust, candidate.clean) >= (self.best.robust, self.best.clean):

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from bench.dashboard.pages.submit import record_blocks, source_blocks
-from bench.dashboard.uploads import landing, read_source, read_upload
+from bench.dashboard.uploads import landing, read_upload
 from bench.dashboard.view import View
 from bench.ranking.rows import read_board
 from bench.scenario import Scenario
 from bench.skeleton import write_skeleton
+from bench.submission.source import read_submission
 
 Fill = Callable[..., list[Path]]
 
@@ -97,7 +98,8 @@ def test_a_record_of_an_unknown_scenario_is_not_placed(fill: Fill) -> None:
 
 def test_the_skeleton_is_ready(tmp_path: Path) -> None:
     file = write_skeleton("my-method", tmp_path)
-    assert read_source(file.read_bytes()) == (["my-method"], [])
+    source = read_submission(file.read_bytes())
+    assert (source.names, source.problems) == (["my-method"], [])
     assert "The file registers my-method" in said(source_blocks(file.read_bytes()))
 
 
@@ -123,7 +125,7 @@ def test_what_is_wrong_with_a_method_file_is_shown(tmp_path: Path, before: str, 
 def test_nothing_of_a_file_runs(tmp_path: Path) -> None:
     trace = tmp_path / "ran"
     text = write_skeleton("my-method", tmp_path).read_text()
-    read_source(f"{text}\nopen({str(trace)!r}, 'w').close()\n".encode())
+    read_submission(f"{text}\nopen({str(trace)!r}, 'w').close()\n".encode())
     assert not trace.exists()
 
 

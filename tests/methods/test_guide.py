@@ -15,6 +15,7 @@ from torch import Tensor
 
 from bench.method import METHODS, Attack, Batch, Method, Nets, make_method
 from bench.scenario import load_scenario
+from bench.submission.source import read_submission
 from bench.testing import CHECKS, Subject, check_method, formula_passes
 from tests.methods.oracles.adversarial import divergence, probabilities
 from tests.methods.setting import Facts, Golden, Setting
@@ -49,6 +50,10 @@ def test_the_method_conforms_and_the_table_names_every_clause() -> None:
     passed = check_method("my-method")
     assert passed == [check.__name__ for check in CHECKS]
     assert re.findall(r"^\| `(\w+)` \|", GUIDE, re.MULTILINE)[: len(passed)] == passed
+
+
+def test_the_method_may_be_submitted_as_it_stands() -> None:
+    assert read_submission(METHOD.encode()).problems == []
 
 
 def test_its_lines_keep_the_width_of_the_project() -> None:

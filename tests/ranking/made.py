@@ -76,7 +76,7 @@ def entry(
 
 def board(on: Scenario, *rows: list[Entry], **fields: str) -> Board:
     """A board of these rows, which must come best first, without a teacher."""
-    return Board(on, FIELDS | fields, list(rows), [], {}, [], None)
+    return Board(on, FIELDS | fields, list(rows), [], {}, {}, [], None)
 
 
 def rows(root: Path, on: Scenario, robust: dict[str, float], seeds: int = 2) -> list[list[Entry]]:

@@ -9,19 +9,21 @@ from bench.dashboard import data
 from bench.dashboard.blocks import Block, Code, Finding, Heading, Note, Prose
 from bench.dashboard.draw import draw
 from bench.dashboard.text import listed
-from bench.dashboard.uploads import LIMIT, landing, misplaced, read_source, read_upload
+from bench.dashboard.uploads import LIMIT, landing, misplaced, read_upload
 from bench.errors import TemperError
 from bench.ranking.rows import FIELDS
+from bench.submission.source import read_submission
 
 STEPS = """
 1. Write one file: `temper methods new my-method` makes a skeleton that trains already.
-2. Check it: `temper methods check my-method --file my_method.py` runs the conformance suite.
-3. Run it: all seeds of the scenario, judged by AutoAttack, recorded under `leaderboards/`.
-4. Open a pull request with the file, its tests and the records. What is accepted is in `docs/policy.md`.
+2. Submit it: the file is read, run apart from everything else, trained on all seeds of the scenario and one more that
+   is drawn then, judged by AutoAttack, audited, and recorded under `leaderboards/`. `--dry-run` tells in two minutes
+   whether it gets that far.
+3. Open a pull request with the file, its tests and the records. What is accepted is in `docs/policy.md`.
 """
 COMMANDS = """temper methods new my-method
-temper methods check my-method --file my_method.py
-temper run digits-linf --method my-method --file my_method.py
+temper submit my_method.py --scenario digits-linf --dry-run
+temper submit my_method.py --scenario digits-linf
 temper verify"""
 
 
@@ -61,19 +63,13 @@ def record_blocks(content: bytes) -> list[Block]:
 
 def source_blocks(content: bytes) -> list[Block]:
     """What a dropped method file registers, and what is wrong with it."""
-    names, problems = read_source(content)
-    if problems:
-        return [Note("This file is not ready:", problems, "error")]
-    words = f"The file registers {listed(names)}, with all that a registration needs."
+    source = read_submission(content)
+    if source.problems:
+        return [Note("This file is not ready:", source.problems, "error")]
     return [
-        Note(words, kind="success"),
+        Note(f"The file registers {listed(source.names)}, with all that a submission needs.", kind="success"),
         Prose("It was read, not run. Where it lands is known once it has been trained and judged:"),
-        Code(
-            "\n".join(
-                f"temper methods check {name} --file FILE\ntemper run digits-linf --method {name} --file FILE"
-                for name in names
-            )
-        ),
+        Code("temper submit FILE --scenario digits-linf"),
     ]
 
 

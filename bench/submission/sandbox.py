@@ -1,0 +1,281 @@
+"""A process that nobody has to trust, in bubblewrap: no network, no other process in sight, a file system of what it is
+shown, an environment of its own, and limits that somebody outside watches."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import site
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO
+
+from bench.errors import TemperError
+from bench.files import PACKAGE
+
+SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/alternatives")
+HIDDEN = ("/usr/share/datasets", "/usr/share/doc", "/usr/local/share")  # data sets of the system
+POLL = 0.1  # seconds between two looks at what the processes use
+SCRATCH, GIVEN = Path("/scratch"), Path("/given")  # what the folders of a sandbox are called inside it
+GIB = 2**30
+
+
+Answer = Callable[[bytes], bytes | None]  # a line of output to what is written to standard input
+
+
+class Refused(TemperError):
+    """The process was stopped, or what it left cannot be taken."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the processes of a sandbox may use, all of them together."""
+
+    cpu_seconds: float = 3600
+    seconds: float = 4 * 3600  # of the clock, sleep included
+    memory: int = 6 * GIB  # bytes
+    processes: int = 64  # and threads
+    disk: int = GIB  # bytes below the scratch folder
+    output: int = 20_000_000  # bytes on standard output
+
+
+@cache
+def isolation_problem() -> str:
+    """Why there can be no sandbox on this machine; "" where there can."""
+    if shutil.which("bwrap") is None:
+        return "bubblewrap is not installed (apt-get install bubblewrap)"
+    tried = subprocess.run([*_bwrap(), "--ro-bind", "/", "/", "--", "true"], capture_output=True, text=True)
+    return "" if tried.returncode == 0 else f"bubblewrap cannot make namespaces here: {tried.stderr.strip()}"
+
+
+@dataclass
+class Sandbox:
+    """Runs `command` in `folder`, which it sees as /scratch and alone may write to.
+
+    It reads what it is `given`, files in /given by name, and Python with its packages and Temper's code; of the rest,
+    of data sets inside packages, of records and of the home directory it sees nothing.
+    """
+
+    folder: Path
+    given: Mapping[str, Path] = field(default_factory=dict)
+    limits: Limits = Limits()
+    gpu: bool = False
+    stopped: str = ""  # why the watcher ended it
+    cpu_seconds: float = 0.0
+    peak_memory: int = 0
+
+    def run(self, command: Sequence[str], answer: Answer | None = None) -> tuple[int, str]:
+        """Run to the end; returns the exit code and the last of what went to standard error.
+
+        Each line of standard output goes to `answer`; what that returns goes to standard input. Raises Refused when
+        a limit was passed, TemperError where there can be no sandbox.
+        """
+        if problem := isolation_problem():
+            raise TemperError(f"no isolation: {problem}")
+        with tempfile.TemporaryFile() as errors:
+            process = subprocess.Popen(
+                [*self._limited(), *self._isolated(), sys.executable, "-u", *command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                cwd=self.folder,
+                env=self._environment(),
+                start_new_session=True,
+            )
+            watcher = threading.Thread(target=self._watch, args=(process, errors), daemon=True)
+            watcher.start()
+            try:
+                self._talk(process, answer)
+            finally:
+                _kill(process)
+                watcher.join()
+            if self.stopped:
+                raise Refused(self.stopped)
+            return process.returncode, _end_of(errors)
+
+    def _talk(self, process: subprocess.Popen[bytes], answer: Answer | None) -> None:
+        """Read all that the process says, and answer it."""
+        assert process.stdout and process.stdin
+        said = 0
+        while line := process.stdout.readline(self.limits.output):
+            said += len(line)
+            if said > self.limits.output:
+                self._stop(process, f"it printed more than {self.limits.output:,} bytes")
+                return
+            if answer and (reply := answer(line)) is not None:
+                try:
+                    process.stdin.write(reply)
+                    process.stdin.flush()
+                except BrokenPipeError:
+                    return
+        process.wait()
+
+    def _watch(self, process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
+        """Look at what the processes use until they have ended, and end them when it is too much."""
+        started = time.monotonic()
+        while process.poll() is None:
+            used = _usage(process.pid)
+            self.peak_memory = max(self.peak_memory, used.memory)
+            self.cpu_seconds = max(self.cpu_seconds, used.cpu_seconds)
+            limits = self.limits
+            for found, limit, words in (
+                (time.monotonic() - started, limits.seconds, "took longer than {:,.0f} seconds"),
+                (used.cpu_seconds, limits.cpu_seconds, "used more than {:,.0f} seconds of CPU time"),
+                (used.memory, limits.memory, "used more than {:,} bytes of memory"),
+                (used.threads, limits.processes, "had more than {} processes and threads"),
+                (_disk(self.folder), limits.disk, "wrote more than {:,} bytes"),
+                (os.fstat(errors.fileno()).st_size, limits.output, "printed more than {:,} bytes"),
+            ):
+                if found > limit:
+                    self._stop(process, f"it {words.format(limit)}")
+                    return
+            time.sleep(POLL)
+
+    def _stop(self, process: subprocess.Popen[bytes], why: str) -> None:
+        self.stopped = self.stopped or why
+        _kill(process)
+
+    def _limited(self) -> list[str]:
+        """Limits that the kernel keeps for each process, below those that are watched for all of them."""
+        limits = self.limits
+        return [
+            *("prlimit", "--core=0", "--nofile=512", f"--cpu={int(limits.cpu_seconds) + 60}"),
+            *(f"--fsize={limits.disk}", f"--data={limits.memory}", "--"),
+        ]
+
+    def _isolated(self) -> list[str]:
+        """bubblewrap and the file system that it builds."""
+        command = [*_bwrap(), "--tmpfs", "/"]
+        for path in _readable():
+            command += ["--ro-bind", str(path), str(path)]
+        for path in _masked():
+            command += ["--tmpfs", str(path)] if path.is_dir() else ["--ro-bind", os.devnull, str(path)]
+        command += ["--proc", "/proc", "--dev", "/dev"]
+        for device in sorted(Path("/dev").glob("nvidia*")) if self.gpu else ():
+            command += ["--dev-bind", str(device), str(device)]
+        command += ["--remount-ro", "/dev"]
+        command += ["--size", str(self.limits.disk), "--tmpfs", "/dev/shm", "--size", str(self.limits.disk)]
+        command += ["--tmpfs", "/tmp", "--bind", str(self.folder.resolve()), str(SCRATCH)]
+        for name, file in self.given.items():
+            command += ["--ro-bind", str(file.resolve()), str(GIVEN / name)]
+        return [*command, "--remount-ro", "/", "--chdir", str(SCRATCH), "--"]
+
+    def _environment(self) -> dict[str, str]:
+        """Nothing of ours but where Temper's code is: no secret, no name of a folder of records."""
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+        paths = os.pathsep.join(dict.fromkeys(str(place.parent) for place in _code()))
+        python = {"PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
+        return threads | python | {"PATH": "/usr/bin:/bin", "HOME": str(SCRATCH)}
+
+
+@dataclass(frozen=True)
+class _Usage:
+    memory: int = 0
+    threads: int = 0
+    cpu_seconds: float = 0.0
+
+
+def _bwrap() -> list[str]:
+    return [
+        *("bwrap", "--unshare-all", "--unshare-user", "--uid", "1000", "--gid", "1000", "--disable-userns"),
+        *("--hostname", "sandbox", "--die-with-parent", "--new-session", "--cap-drop", "ALL"),
+    ]
+
+
+def _code() -> list[Path]:
+    """The folders of Temper's code: the harness, and the methods that ship."""
+    found = find_spec("methods")
+    return [PACKAGE, *(Path(place) for place in (found.submodule_search_locations or () if found else ()))]
+
+
+def _readable() -> list[Path]:
+    """What a sandbox sees of this machine: the system, Python with its packages, Temper's code; outer before inner."""
+    packages = [*site.getsitepackages(), sys.prefix, sys.base_prefix]
+    places = {Path(place) for place in (*SYSTEM, *packages)} | set(_code())
+    return sorted(place for place in places if place.exists())
+
+
+def _masked() -> list[Path]:
+    """What it must not see of that: data sets, records, and verdicts on teachers, which hold test labels."""
+    packages = [Path(place) for place in site.getsitepackages()]
+    inside = [place / "sklearn" / "datasets" / part for place in packages for part in ("data", "tests", "images")]
+    shipped = [PACKAGE / "_shipped", *sorted((PACKAGE / "teachers" / "weights").glob("*.parquet"))]
+    return [place for place in (*inside, *shipped, *map(Path, HIDDEN)) if place.exists()]
+
+
+def _usage(root: int) -> _Usage:
+    """What a process and all below it use now; those that have ended count with their CPU time only."""
+    memory = threads = 0
+    ticks = 0
+    for pid in _tree(root):
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        except (OSError, IndexError):
+            continue
+        ticks += sum(int(fields[k]) for k in (11, 12, 13, 14))  # utime, stime, and those of children waited for
+        threads += int(fields[17])
+        memory += pages * resource.getpagesize()
+    return _Usage(memory, threads, ticks / os.sysconf("SC_CLK_TCK"))
+
+
+def _tree(root: int) -> Iterator[int]:
+    """A process and all that descend from it."""
+    yield root
+    for task in _names(Path(f"/proc/{root}/task")):
+        try:
+            children = (task / "children").read_text().split()
+        except OSError:
+            continue
+        for child in children:
+            yield from _tree(int(child))
+
+
+def _names(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _disk(folder: Path) -> int:
+    """Bytes of all files below a folder; links are not followed."""
+    total = 0
+    for parent, _, files in os.walk(folder):
+        for name in files:
+            try:
+                total += os.lstat(os.path.join(parent, name)).st_blocks * 512  # noqa: PTH118
+            except OSError:
+                continue
+    return total
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End it, and with it its namespace and all that lives there."""
+    if process.poll() is None:
+        for pid in reversed(list(_tree(process.pid))):
+            try:
+                os.kill(pid, 9)
+            except OSError:
+                continue
+    process.wait()
+
+
+def _end_of(file: IO[bytes], size: int = 4000) -> str:
+    """The last of what was written to a file, as text without control characters."""
+    file.seek(max(0, os.fstat(file.fileno()).st_size - size))
+    return printable(file.read().decode(errors="replace"))
+
+
+def printable(text: str) -> str:
+    """Text of a stranger for a terminal: without control characters but newlines."""
+    return "".join(each for each in text if each.isprintable() or each == "\n")

@@ -1,0 +1,176 @@
+"""A confined training: the bits of an unconfined one for honest methods, and nothing taken that does not fit."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from bench.execution.job import FAILURE, RESULTS, Job
+from bench.execution.train import train
+from bench.networks import read_weights, save_weights
+from bench.scenario import load_scenario
+from bench.submission.confinement import AUDITS, Desk, train_confined
+from bench.submission.sandbox import Refused, isolation_problem
+from tests.submission.files import PLAIN, written
+
+pytestmark = pytest.mark.skipif(bool(isolation_problem()), reason=isolation_problem())
+
+
+@pytest.fixture
+def job(tiny: Path) -> Job:
+    scenario = load_scenario(tiny)
+    return Job(scenario=scenario, method="plain", seed=scenario.seed(0), passes=scenario.passes("s"), confined=True)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, job: Job) -> Path:
+    place = tmp_path / "work"
+    (place / "scratch").mkdir(parents=True)
+    (place / "method.py").write_text(PLAIN)
+    job.write(place)
+    return place
+
+
+def test_an_honest_method_gets_the_very_bits_of_an_unconfined_run(job: Job, folder: Path, tmp_path: Path) -> None:
+    train_confined(job, folder)
+    plain = tmp_path / "plain"
+    job.model_copy(update={"method": "pgd-at"}).write(plain)
+    train(Job.read(plain), plain)
+    for name in ("best.safetensors", "last.safetensors"):
+        assert (folder / name).read_bytes() == (plain / name).read_bytes()
+    confined, free = (json.loads((place / RESULTS["train"]).read_text()) for place in (folder, plain))
+    for field in ("curve", "best", "passes", "steps", "counts", "collapsed", "allowed"):
+        assert confined[field] == free[field], field
+    assert json.loads((folder / AUDITS).read_text())["compute"]["verdict"] == "pass"
+    assert len(read_weights(folder / "train.safetensors")["y"]) == job.scenario.data.split.train
+    assert {path.suffix for path in (folder / "scratch").iterdir()} == {".json", ".jsonl", ".safetensors"}
+    assert not [path for path in (folder / "scratch").iterdir() if path.stem in ("validation", "test", "train")]
+
+
+def test_a_method_that_diverges_has_failed(job: Job, folder: Path) -> None:
+    written(folder, PLAIN).rename(folder / "method.py")
+    (folder / "method.py").write_text(PLAIN.replace("self.weight *", "float('nan') *"))
+    train_confined(job, folder)
+    assert "is not finite at step 0" in (folder / FAILURE).read_text()
+
+
+# --- the desk ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def desk(job: Job, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    monkeypatch.setattr("bench.submission.confinement._expected", lambda job, splits: 1.0)
+    return Desk.open(job, folder)
+
+
+def offer(desk: Desk, step: int = 1, **more: Any) -> bytes:
+    return desk.judge({"offer": "", "step": step, "progress": 0.6} | more)
+
+
+def weights(desk: Desk) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in desk.network.state_dict().items()}
+
+
+def test_a_candidate_is_judged_outside(desk: Desk, folder: Path) -> None:
+    save_weights(folder / "scratch" / "offer.safetensors", weights(desk))
+    said = json.loads(offer(desk))
+    assert set(said) == {"step", "progress", "robust", "clean", "top_class"}
+    assert len(desk.selection.curve) == 1
+
+
+def test_a_self_teacher_is_judged_and_not_kept(desk: Desk, folder: Path) -> None:
+    save_weights(folder / "scratch" / "offer.safetensors", weights(desk))
+    offer(desk, offer="first")
+    assert desk.selection.curve == []
+
+
+def test_the_desk_goes_on_where_it_was(desk: Desk, job: Job, folder: Path) -> None:
+    save_weights(folder / "scratch" / "offer.safetensors", weights(desk))
+    offer(desk)
+    desk.spent = 7.0
+    offer(desk, step=2)
+    again = Desk.open(job, folder)
+    assert again.selection.curve == desk.selection.curve
+    assert (again.spent, again.offers) == (7.0, 2)
+    assert again.limits.cpu_seconds == desk.limits.cpu_seconds
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda w: w | {"extra": torch.zeros(1)}, "has no tensor 'extra'"),
+        (lambda w: dict(list(w.items())[1:]), "is missing"),
+        (lambda w: {k: torch.zeros(2) for k in w}, "has shape [2]"),
+        (lambda w: {k: v.half() if v.is_floating_point() else v for k, v in w.items()}, "has dtype"),
+        (lambda w: {k: v * float("nan") if v.is_floating_point() else v for k, v in w.items()}, "is not finite"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(desk: Desk, folder: Path, change: Any, words: str) -> None:
+    save_file(change(weights(desk)), folder / "scratch" / "offer.safetensors")
+    with pytest.raises(Refused) as refusal:
+        offer(desk)
+    assert words in str(refusal.value)
+    assert str(folder) not in str(refusal.value)
+
+
+def _link(path: Path) -> None:
+    path.symlink_to("/etc/passwd")
+
+
+def _pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    ("leave", "words"),
+    [
+        (lambda path: None, "it left no offer.safetensors"),
+        (_link, "cannot be taken"),
+        (_pipe, "no plain file"),
+        (lambda path: path.mkdir(), "no plain file"),
+        (lambda path: torch.save({}, path), "is a pickle"),
+        (lambda path: path.write_bytes(b""), "not a safetensors file"),
+        (lambda path: path.write_bytes(bytes(50_000_000)), "more than"),
+    ],
+)
+def test_files_that_are_none_are_refused(desk: Desk, folder: Path, leave: Any, words: str) -> None:
+    leave(folder / "scratch" / "offer.safetensors")
+    with pytest.raises(Refused, match=words):
+        offer(desk)
+
+
+@pytest.mark.parametrize("event", [{}, {"step": "1"}, {"step": 1.5}, {"progress": None}, {"offer": 3}])
+def test_offers_that_are_none_are_refused(desk: Desk, folder: Path, event: dict[str, Any]) -> None:
+    save_weights(folder / "scratch" / "offer.safetensors", weights(desk))
+    said = {"offer": "", "step": 1, "progress": 0.5} | event if event else {"offer": ""}
+    with pytest.raises(Refused, match="no candidate"):
+        desk.judge(said)
+
+
+def test_no_more_candidates_are_taken_than_the_scenario_has(desk: Desk, folder: Path) -> None:
+    save_weights(folder / "scratch" / "offer.safetensors", weights(desk))
+    with pytest.raises(Refused, match="more than 21 candidates"):
+        for step in range(100):
+            offer(desk, step=step)
+
+
+def test_self_teachers_are_no_oracle(desk: Desk, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.submission.confinement.OFFERS", 1)
+    save_weights(folder / "scratch" / "offer.safetensors", weights(desk))
+    with pytest.raises(Refused, match="more than 21 verdicts on validation"):
+        for step in range(1000):
+            offer(desk, step=step, offer="first")
+
+
+def test_a_gpu_has_no_audit_of_time_and_says_so(job: Job) -> None:
+    from bench.submission.audits import compute_audit
+
+    audit = compute_audit(10.0, float("inf"), 4.0)
+    assert (audit.verdict, "not measured" in audit.words) == ("warn", True)
+    assert compute_audit(50.0, 10.0, 4.0).verdict == "fail"
