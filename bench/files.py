@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,26 +18,32 @@ SHIPPED = PACKAGE / "_shipped" if (PACKAGE / "_shipped").exists() else PACKAGE.p
 
 
 @contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raises TemperError where what is done inside to write `path` meets a full disk or a read-only folder."""
+    try:
+        yield
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+
+
+@contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, renamed to it at the end: readers see the old file or the new, never a half.
 
     Raises TemperError, and leaves the old file, when the disk is full or the folder cannot be written.
     """
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         os.close(handle)
-    except OSError as error:
-        raise _cannot_write(path, error) from None
     temporary = Path(name)
     try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        raise _cannot_write(path, error) from None
+        with writing(path):
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.chmod(0o644)
+            temporary.replace(path)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -52,6 +59,21 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a file of bytes atomically."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
+
+
+def copy(source: Path, path: Path) -> None:
+    """Copy a file atomically."""
+    with replacing(path) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def discard(folder: Path) -> None:
+    """Delete a folder where there is one; a kill meanwhile leaves it whole, or a rest of it under a hidden name."""
+    rest = folder.with_name(f".{folder.name}")
+    shutil.rmtree(rest, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        folder.rename(rest)
+    shutil.rmtree(rest, ignore_errors=True)
 
 
 def cache() -> Path:

@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.errors import TemperError
 from bench.git import git
-from bench.records import MARKS
+from bench.records import MARKS, read_record
 from bench.verification import Findings, records_folder
 
 AUTO = "auto"  # the commit where this branch left origin/main, or the one before where that is this very commit
@@ -25,8 +25,9 @@ def against(root: Path, ref: str) -> Findings:
     """Compare the records below `root` with those that git has of them at `ref` (a commit, or `auto`).
 
     A problem is: a record that is gone; a mark that was taken back; any other change, unless the record is superseded
-    or retracted now, or its same weights were judged by another protocol, which is told; and a changed file of a
-    release. New records are fine. Raises TemperError for a `ref` that is no commit, where the whole history is there.
+    or retracted now, or its same weights were judged by another protocol, or it was stamped, which is told; and a
+    changed file of a release. New records are fine. Raises TemperError for a `ref` that is no commit, where the whole
+    history is there.
     """
     records = records_folder(root)
     commit = _commit(records, ref)
@@ -88,12 +89,13 @@ def _compare(records: Path, commit: str, name: str, files: set[str]) -> Findings
     before = git(records, "show", f"{commit}:./{name}/record.json")
     if before is None:
         return Findings()  # a new one
-    try:
-        old, new = json.loads(before), json.loads((folder / "record.json").read_text())
-    except FileNotFoundError:
+    if not (folder / "record.json").exists():
         return Findings([f"{folder}: is gone; a record is not deleted, but retracted"])
-    except ValueError as error:
-        return Findings([f"{folder}: is no JSON: {error}"])
+    try:
+        read_record(folder)
+    except TemperError as error:
+        return Findings([f"{folder}: changed: {error}"])
+    old, new = json.loads(before), json.loads((folder / "record.json").read_text())
     taken_back = [mark for mark in MARKS if old.get(mark) and new.get(mark) != old[mark]]
     if taken_back:
         return Findings([f"{folder}: {taken_back[0]} was {old[taken_back[0]]!r} and is changed; a mark stays"])
@@ -102,7 +104,9 @@ def _compare(records: Path, commit: str, name: str, files: set[str]) -> Findings
 
 def _judge_change(folder: Path, old: dict[str, Any], new: dict[str, Any], files: set[str]) -> Findings:
     """Whether a change is allowed, and if so what it was."""
-    differences = [each for each in _differences(_bare(old), _bare(new)) if each]
+    matters_not = {*MARKS, "digest"} | (set() if "digest" in old else {"files"})
+    before, after = ({key: value for key, value in each.items() if key not in matters_not} for each in (old, new))
+    differences = list(_differences(before, after))
     what = "; ".join(differences[:SHOWN]) or ("" if files == {"record.json"} else ", ".join(sorted(files)))
     if new.get("retracted"):
         return Findings(told=[f"{folder}: retracted: {new['retracted']}{what and f' (changed: {what})'}"])
@@ -111,6 +115,8 @@ def _judge_change(folder: Path, old: dict[str, Any], new: dict[str, Any], files:
     if _judged_again(old, new) and files <= JUDGED:
         scores = [f"{100 * each['evaluation']['robust']:.2f}" for each in (old, new)]
         return Findings(told=[f"{folder}: judged again by another protocol, robust {' -> '.join(scores)} %"])
+    if not what and "digest" in new and "digest" not in old:
+        return Findings(told=[f"{folder}: stamped"])
     return Findings([f"{folder}: changed: {what or ', '.join(sorted(files))}"])
 
 
@@ -119,10 +125,6 @@ def _judged_again(old: dict[str, Any], new: dict[str, Any]) -> bool:
     same = all(old.get(field) == new.get(field) for field in ("trial", "training", "weights", "status"))
     protocols = [(each.get("evaluation") or {}).get("protocol_fingerprint") for each in (old, new)]
     return same and None not in protocols and protocols[0] != protocols[1]
-
-
-def _bare(content: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in content.items() if key not in MARKS}
 
 
 def _differences(old: Any, new: Any, where: str = "") -> Iterator[str]:

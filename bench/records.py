@@ -9,28 +9,35 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.errors import TemperError
-from bench.files import SHIPPED, write_text
+from bench.files import SHIPPED
 from bench.hashing import digest
 from bench.scenario import Recipe, Ruleset, Scenario, Sha256, Tier, Track
+from bench.stamp import write_stamped
 
 WEIGHTS_LIMIT = 1_000_000  # bytes of a file of weights that is kept beside its record
+CLOCKS: dict[str, Any] = {
+    "training": {"seconds", "device_seconds", "peak_memory"},
+    "evaluation": {"seconds"},
+    "digest": True,
+}
 MARKS = ("superseded_by", "retracted")  # fields that are set after a record was made, and only by `bench.withdrawal`
-Fraction = float
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Model(BaseModel):
-    """Base of what is stored: frozen, and no field that it does not know."""
+    """Base of what is stored: frozen, no field that it does not know, no number that is none."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Trial(Model):
@@ -46,8 +53,8 @@ class Trial(Model):
     ruleset: Ruleset = "compute"
     budget: Tier = "s"
     track: Track = "main"
-    seed_index: int = Field(ge=0)
-    seed: int
+    seed_index: Count
+    seed: Count
 
     @property
     def id(self) -> str:
@@ -79,7 +86,7 @@ class Surroundings(Model):
 class CandidateRecord(Model):
     """A candidate of the selection, measured on validation."""
 
-    step: int
+    step: Count
     progress: Fraction
     robust: Fraction
     clean: Fraction
@@ -89,14 +96,14 @@ class CandidateRecord(Model):
 class TrainingRecord(Model):
     """What training spent and which checkpoint it chose. Attested by the machine that trained."""
 
-    steps: int
-    passes: float  # per training example
-    allowed: float  # likewise
-    counts: dict[str, int]  # examples by network and kind of call
+    steps: Count
+    passes: Positive  # per training example
+    allowed: Positive  # likewise
+    counts: dict[str, Count]  # examples by network and kind of call
     prices: dict[str, float]  # passes of one forward of each network
-    seconds: float
-    device_seconds: float
-    peak_memory: int  # bytes
+    seconds: Positive
+    device_seconds: Positive
+    peak_memory: Count  # bytes
     curve: list[CandidateRecord]
     best: CandidateRecord
     collapsed: bool
@@ -106,7 +113,7 @@ class WeightsRecord(Model):
     """A file of weights by hash."""
 
     sha256: Sha256
-    bytes: int
+    bytes: Count
 
 
 class EvaluationRecord(Model):
@@ -124,7 +131,7 @@ class EvaluationRecord(Model):
     last: dict[str, Fraction]  # the last checkpoint: clean and under PGD-20
     outcomes: dict[str, Sha256]  # SHA-256 of the outcome bytes of each attack set
     diagnostics: dict[str, Any]
-    seconds: float
+    seconds: Positive
     surroundings: Surroundings | None = None  # where it was judged
 
 
@@ -165,6 +172,8 @@ class RunRecord(Model):
     submission: SubmissionRecord | None = None
     superseded_by: str = ""  # trial id of the record that replaces this one
     retracted: str = ""  # why this record counts no longer
+    files: dict[str, Sha256] = {}  # of the files beside it that are no weights; see `bench.stamp`
+    digest: Sha256 | None = None  # of all the rest; None in a record that was made before there were stamps
 
     @property
     def withdrawn(self) -> Literal["", "superseded", "retracted"]:
@@ -174,20 +183,21 @@ class RunRecord(Model):
         return "superseded" if self.superseded_by else ""
 
     def save(self, folder: Path) -> None:
-        """Write `record.json` into `folder`, atomically, with sorted keys; empty marks are left out."""
+        """Write `record.json` into `folder`, where its other files are already: stamped, and without empty marks."""
         empty = {name for name in (*MARKS, "submission") if not getattr(self, name)}
-        write_text(folder / "record.json", record_text(self.model_dump(mode="json", exclude=empty)))
+        write_stamped(folder, self.model_dump(mode="json", exclude=empty))
 
-
-def record_text(content: dict[str, Any]) -> str:
-    """How the content of a `record.json` is written."""
-    return json.dumps(content, sort_keys=True, indent=1) + "\n"
+    def repeatable(self) -> dict[str, Any]:
+        """What the same trial gives again, bit for bit, on the same CPU: all but clocks, memory and the digest."""
+        return self.model_dump(mode="json", exclude=CLOCKS)
 
 
 def read_record(path: Path) -> RunRecord:
     """The record in a file or folder. Raises TemperError that names the file and the field when it is not valid."""
     file = path / "record.json" if path.is_dir() else path
     try:
+        if file.exists() and not file.is_file():
+            raise TemperError(f"cannot read {file}: it is no file")
         return RunRecord.model_validate_json(file.read_bytes())
     except OSError as error:
         raise TemperError(f"cannot read {file}: {error.strerror}") from None

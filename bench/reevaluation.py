@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,7 +11,6 @@ import numpy as np
 from bench.data import load
 from bench.errors import TemperError
 from bench.evaluation import evaluate
-from bench.hashing import derive
 from bench.networks import build, load_weights
 from bench.protocol import ROBUST
 from bench.ranking.collect import read_outcomes
@@ -27,12 +27,13 @@ def reevaluate(
     folders: Sequence[Path],
     count: int,
     *,
+    seed: int,
     scenario: Scenario | None = None,
     data: Path | None = None,
     device: str = "cpu",
     report: Report = lambda number, done: None,
 ) -> Findings:
-    """Judge `count` of the records in `folders` again, the same ones every time, by AutoAttack as their scenario says.
+    """Judge `count` of the records in `folders` again, drawn by `seed`, by AutoAttack as their scenario says.
 
     A problem is a record of whose verdicts (robust or not) less than 99% are equal. `scenario` is one of the user's
     own; the others are those that ship. Raises TemperError when none of the records can be judged here: weights that
@@ -44,10 +45,15 @@ def reevaluate(
             f"none of {len(folders)} records can be judged again: that takes stored weights, and a scenario that "
             "ships (or --scenario FILE) with the fingerprints of the record"
         )
-    chosen = sorted(able, key=lambda each: derive("reevaluate", read_record(each[0]).trial_id))[:count]
-    found = Findings(told=[f"judged again: {len(chosen)} of the {len(able)} records that can be"])
+    chosen = random.Random(seed).sample(able, min(count, len(able)))
+    found = Findings(
+        told=[f"judged again: {len(chosen)} of the {len(able)} records that can be, drawn by --seed {seed}"]
+    )
     for number, (folder, made_on) in enumerate(chosen):
-        found += _compare(folder, made_on, device, lambda done, number=number: report(number, done))  # type: ignore[misc]
+        try:
+            found += _compare(folder, made_on, device, lambda done, number=number: report(number, done))  # type: ignore[misc]
+        except TemperError as error:
+            found.problems.append(f"{folder}: cannot be judged again: {error}")
     return found
 
 
@@ -86,7 +92,10 @@ def _verdict(folder: Path, stored: np.ndarray, outcomes: np.ndarray) -> Findings
 
 def _judged_by(folder: Path, own: Scenario | None, data: Path | None) -> Scenario | None:
     """The scenario by which a record was judged, where it can be again."""
-    record = read_record(folder)
+    try:
+        record = read_record(folder)
+    except TemperError:
+        return None  # `verify_folder` says why
     name = record.trial.scenario
     if own is None and name not in shipped_scenarios():
         return None

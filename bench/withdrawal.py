@@ -1,11 +1,12 @@
 """Records that count no longer: superseded by a better one, or retracted for a reason. They stay, and stay visible.
 
-A mark is all that changes in `record.json`. Who sets one, and when, is in docs/policy.md.
+A mark, and the digest with it, is all that changes in `record.json`. Who sets one, and when, is in docs/policy.md.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +14,8 @@ from typing import NamedTuple
 from bench.errors import TemperError
 from bench.files import write_text
 from bench.method import METHODS
-from bench.records import MARKS, RunRecord, read_record, record_text
+from bench.records import MARKS, RunRecord, read_record
+from bench.stamp import record_text, stamp_problems
 
 COMPARABLE = ("scenario", "ruleset", "budget", "recipe", "track")  # in which rows of one board agree
 
@@ -28,12 +30,14 @@ class Found(NamedTuple):
 def retract(folders: Sequence[Path], reason: str) -> list[str]:
     """Retract the records in `folders` for a reason, and say so, a line a record.
 
-    Raises TemperError, before anything is written, for an empty reason and for a record that has another one already.
+    Raises TemperError, before anything is written, for an empty reason, and for a record that has another one already
+    or was changed since it was saved: the new stamp would hide that.
     """
     reason = " ".join(reason.split())
     if not reason:
         raise TemperError("a retraction needs a reason: say in a sentence what is wrong with the record")
     for folder in folders:
+        _check_stamp(folder)
         before = read_record(folder).retracted
         if before not in ("", reason):
             raise TemperError(f"{folder} is retracted already: {before}")
@@ -46,13 +50,16 @@ def supersede(folder: Path, by: str) -> list[str]:
     """Replace the row of the record in `folder` by the row of trial `by`, seed by seed; says so, a line a record.
 
     Raises TemperError, before anything is written, where the rows cannot be compared, the new one does not count
-    itself, or lacks a seed of the old one: nobody replaces only the seeds that came out low.
+    itself, or lacks a seed of the old one (nobody replaces only the seeds that came out low), and where an old record
+    was changed since it was saved.
     """
     successor = next(_trials(folder, by), None)
     if successor is None:
         raise TemperError(f"no record here of trial {by!r} on that scenario: give the id of the trial that replaces it")
     old, new = _row(folder), _row(successor.folder)
     pairs = [(old[seed], _replacement(old[seed], new)) for seed in sorted(old) if not old[seed].record.retracted]
+    for before, _ in pairs:
+        _check_stamp(before.folder)
     for before, after in pairs:
         _mark(before.folder, "superseded_by", after.record.trial_id)
     return [f"{before.folder}: superseded by {after.record.trial_id}" for before, after in pairs]
@@ -125,6 +132,11 @@ def _missing_link(record: RunRecord, folder: Path) -> Iterator[str]:
         yield f"is of version {trial.version}, and {successor} of {present}: link it with `temper supersede`"
 
 
+def _check_stamp(folder: Path) -> None:
+    for problem in stamp_problems((folder / "record.json").read_bytes()):
+        raise TemperError(f"{folder}: {problem}; put that right before it is marked")
+
+
 def _mark(folder: Path, mark: str, value: str) -> None:
     file = folder / "record.json"
     write_text(file, record_text(json.loads(file.read_text()) | {mark: value}))
@@ -133,7 +145,7 @@ def _mark(folder: Path, mark: str, value: str) -> None:
 def _trials(folder: Path, trial_id: str) -> Iterator[Found]:
     """The record of a trial on the scenario of the record in `folder`, where there is one."""
     scenario = folder.resolve().parent.parent
-    if trial_id.isalnum():
+    if re.fullmatch("[0-9a-f]{16}", trial_id):
         yield from (Found(read_record(file), file.parent) for file in scenario.glob(f"*/{trial_id}/record.json"))
 
 

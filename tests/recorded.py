@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from bench.records import Trial, read_record, shipped_leaderboards, trial_folder
+from bench.stamp import record_text
 
 Git = Callable[..., str]
 
@@ -41,11 +42,11 @@ def another(root: Path, folder: Path, **changes: Any) -> Path:
 
 
 def edit(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change the content of a record.json behind everybody's back."""
+    """Change the content of a record.json behind everybody's back, and stamp it anew."""
     file = folder / "record.json"
     content = json.loads(file.read_text())
     change(content)
-    file.write_text(json.dumps(content, sort_keys=True, indent=1) + "\n")
+    file.write_text(record_text(content))
 
 
 def private_git(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Git:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from bench import withdrawal
 from bench.errors import TemperError
 from bench.history import against
 from bench.records import read_record, shipped_leaderboards
+from bench.stamp import write_stamped
 from bench.verification import verify_records
 from tests.recorded import SCENARIO, Git, another, commit, copied, edit, private_git
 
@@ -50,6 +52,16 @@ def vanish(folder: Path) -> None:
     folder.rmdir()
 
 
+def unstamp(folder: Path) -> None:
+    strip(folder, "digest")
+
+
+def strip(folder: Path, *fields: str) -> None:
+    content = json.loads((folder / "record.json").read_text())
+    content = {key: value for key, value in content.items() if key not in fields}
+    (folder / "record.json").write_text(json.dumps(content, sort_keys=True, indent=1) + "\n")
+
+
 def touch_outcomes(folder: Path) -> None:
     (folder / "outcomes.parquet").write_bytes(b"PAR1")
 
@@ -72,7 +84,8 @@ def retrain(folder: Path) -> None:
         (touch_outcomes, "changed: outcomes.parquet"),
         (touch_curve, "changed: metrics.jsonl"),
         (retrain, "changed: evaluation.protocol_fingerprint"),
-        (lambda folder: (folder / "record.json").write_text("{"), "is no JSON"),
+        (lambda folder: (folder / "record.json").write_text("{"), "is not a valid record"),
+        (unstamp, "changed: record.json"),
         (lambda folder: (folder / "record.json").unlink(), "is gone"),
     ],
 )
@@ -97,6 +110,18 @@ def test_what_is_only_told(root, records):
     assert [line for line in found.told if "judged again by another protocol" in line and str(records[1]) in line]
     assert [line for line in found.told if "retracted: a wrong seed (changed: evaluation.robust" in line]
     assert len(found.told) == 3  # with the commit
+
+
+def test_a_record_that_is_stamped_is_told_and_nothing_else_changes_with_it(root, records, git):
+    for folder in records[:2]:
+        strip(folder, "digest", "files")
+    commit(git)
+    for folder in records[:2]:
+        write_stamped(folder, json.loads((folder / "record.json").read_text()))
+    assert [line for line in against(root, "HEAD").told if "stamped" in line] == [f"{f}: stamped" for f in records[:2]]
+    set_seconds(records[0])
+    touch_curve(records[1])
+    assert len(against(root, "HEAD").problems) == 2
 
 
 def test_a_superseded_row_is_told(root, records, git):

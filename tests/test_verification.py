@@ -19,8 +19,10 @@ from bench.method import make_method
 from bench.records import make_trial, trial_folder
 from bench.reevaluation import _verdict, reevaluate
 from bench.scenario import load_scenario
-from bench.verification import FILES, verify_folder
+from bench.stamp import write_stamped
+from bench.verification import FILES, Findings, verify_folder
 from tests.here import in_this_process
+from tests.recorded import edit
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -53,11 +55,8 @@ def own_scenario(original: Path) -> Path:
 
 
 def doctored(folder: Path, change: Change) -> list[str]:
-    """What verify says after `change` was made to the JSON."""
-    path = folder / "record.json"
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content))
+    """What verify says after `change` was made to the JSON, and the record was stamped anew."""
+    edit(folder, change)
     return verify_folder(folder)
 
 
@@ -113,6 +112,7 @@ def test_a_doctored_number_is_named(record, change, says):
 def rewrite(folder: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> list[str]:
     path = folder / "outcomes.parquet"
     change(pd.read_parquet(path)).to_parquet(path, index=False)
+    write_stamped(folder, json.loads((folder / "record.json").read_text()))
     return verify_folder(folder)
 
 
@@ -124,7 +124,8 @@ def rewrite(folder: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> lis
         (lambda f: f.assign(prediction=9 - f["prediction"]), "predictions and outcomes disagree"),
         (lambda f: f.iloc[:-1], "hash to"),
         (lambda f: f.drop(columns="cw"), "evaluation.further"),
-        (lambda f: f.drop(columns="outcome"), "no column of outcome bytes"),
+        (lambda f: f.drop(columns="outcome"), "no column of outcomes"),
+        (lambda f: f.assign(outcome=f["outcome"].astype(int)), "no column of outcome bytes"),
     ],
 )
 def test_a_doctored_outcome_is_named(record, change, says):
@@ -158,9 +159,25 @@ def test_stored_weights_are_judged_again_and_say_the_same(record, own_scenario, 
     result = temper("verify", record, "--reevaluate", 3, "--scenario", own_scenario, "--device", "cpu", "--json")
     assert result.code == 0, result.err
     told = json.loads(result.out)["told"]
-    assert told[0] == "judged again: 1 of the 1 records that can be"
+    assert told[0].startswith("judged again: 1 of the 1 records that can be, drawn by --seed ")
     assert f"{record}: 40 of 40 robust verdicts are equal" in told[1]
     assert told[1].endswith(", 0 other outcomes")
+
+
+def test_the_records_that_are_judged_again_are_drawn_by_a_seed_that_is_told(record, temper, monkeypatch):
+    drawn: list[Path] = []
+    monkeypatch.setattr("bench.reevaluation._judged_by", lambda *_: "scenario")
+    monkeypatch.setattr("bench.reevaluation._compare", lambda folder, *_: drawn.append(folder) or Findings())
+    monkeypatch.setattr("bench.verification.verify_folder", lambda _: [])
+    for number in range(30):
+        shutil.copytree(record, record.with_name(f"{number:016x}"))
+    lines = [temper("verify", record.parent, "--reevaluate", 3).out.splitlines()[0] for _ in range(2)]
+    first, second, seed = drawn[:3], drawn[3:], lines[1].rpartition(" ")[2]
+    assert len(set(second)) == 3
+    assert lines[0] != lines[1] and set(first) != set(second)  # both by chance, about once in a million runs
+    drawn.clear()
+    assert temper("verify", record.parent, "--reevaluate", 3, "--seed", seed).out.splitlines()[0] == lines[1]
+    assert drawn == second
 
 
 def test_outcomes_that_the_weights_do_not_give_are_named(record, own_scenario):
@@ -168,9 +185,9 @@ def test_outcomes_that_the_weights_do_not_give_are_named(record, own_scenario):
     frame = pd.read_parquet(record / "outcomes.parquet")
     standing = frame["prediction"] == frame["label"]
     forged = frame.assign(outcome=np.where(standing, 255, 0).astype(np.uint8))
-    forged.to_parquet(record / "outcomes.parquet", index=False)
+    assert rewrite(record, lambda _: forged)
     assert doctored(record, lambda content: content["evaluation"].update(told(forged))) == []
-    found = reevaluate([record], 1, scenario=load_scenario(own_scenario))
+    found = reevaluate([record], 1, seed=0, scenario=load_scenario(own_scenario))
     (problem,) = found.problems
     broken = int(standing.sum() - (frame["outcome"] == 255).sum())
     assert broken > 0
@@ -202,7 +219,7 @@ def test_records_that_cannot_be_judged_here_are_not_passed_over(record, own_scen
     (tmp_path / "digits.safetensors").symlink_to(own_scenario.with_name("digits.safetensors"))
     for scenario in (None, load_scenario(other)):
         with pytest.raises(TemperError, match="none of 1 records can be judged again"):
-            reevaluate([record], 1, scenario=scenario)
+            reevaluate([record], 1, seed=0, scenario=scenario)
     (record / "best.safetensors").unlink()
     with pytest.raises(TemperError, match="none of 1 records"):
-        reevaluate([record], 1, scenario=load_scenario(own_scenario))
+        reevaluate([record], 1, seed=0, scenario=load_scenario(own_scenario))

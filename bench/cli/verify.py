@@ -29,8 +29,12 @@ def verify(
         ),
     ] = None,
     reevaluate: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Also judge the stored weights of N records again.")
+        int,
+        typer.Option(metavar="N", min=0, help="Also judge the stored weights of N records, drawn at random."),
     ] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="For that: which ones, as an earlier draw told.", show_default=False)
+    ] = None,
     scenario: Annotated[
         Path | None, typer.Option(help="For that: the file of a scenario of your own.", show_default=False)
     ] = None,
@@ -57,20 +61,29 @@ def verify(
     if against:
         found += compare_with_commit(root, against)
     if reevaluate:
-        found += _reevaluate(folders, reevaluate, scenario, data, device)
+        found += _reevaluate(folders, reevaluate, seed, scenario, data, device)
     if json:
         counts = {"records": len(folders), "attested": ATTESTED}
         print_json(counts | {"problems": found.problems, "told": found.told})
     else:
         for line in found.told + found.problems:
-            print(line)
-        print(f"{len(folders)} records, {len(found.problems)} problems; not checked: {ATTESTED}")
+            print(_printable(line))
+        print(f"{len(folders)} records, {len(found.problems)} problems; not recomputed: {ATTESTED}")
     if found.problems or not folders:
         raise typer.Exit(1)
 
 
-def _reevaluate(folders: list[Path], count: int, scenario: Path | None, data: Path | None, device: str) -> Findings:
+def _printable(line: str) -> str:
+    """A line without what could move the cursor or is no character at all: names and reasons are others' words."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def _reevaluate(
+    folders: list[Path], count: int, seed: int | None, scenario: Path | None, data: Path | None, device: str
+) -> Findings:
     """The verdicts on some records, with a bar on standard error meanwhile."""
+    import secrets
+
     from rich.console import Console
     from rich.progress import Progress
 
@@ -85,6 +98,7 @@ def _reevaluate(folders: list[Path], count: int, scenario: Path | None, data: Pa
         return reevaluate(
             folders,
             count,
+            seed=secrets.randbelow(10**6) if seed is None else seed,
             scenario=own,
             data=data,
             device=pick_device(device),

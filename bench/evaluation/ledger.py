@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from bench.evaluation.found import Found
@@ -66,7 +66,7 @@ class Ledger:
         """Write everything, atomically."""
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "done"}
         with replacing(path) as temporary:
-            save_file(tensors, temporary, {"done": json.dumps(self.done)})
+            temporary.write_bytes(save(tensors, {"done": json.dumps(self.done)}))
 
     @classmethod
     def load(cls, path: Path) -> Ledger | None:

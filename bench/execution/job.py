@@ -54,9 +54,9 @@ def done(folder: Path, stage: str) -> bool:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Inside, nobody else works in `folder`; raises Busy when somebody does. The lock dies with its process."""
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "lock")
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(blocking=False)
     except Timeout:
         raise Busy(f"another process is working on this trial ({folder}); wait for it, or stop it first") from None

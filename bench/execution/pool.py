@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from bench.errors import TemperError
 from bench.execution.job import STAGES, done
+from bench.files import writing
 
 Report = Callable[[str, float], None]  # stage, fraction of it done
 SHARE = {"train": (0.0, 0.5), "evaluate": (0.5, 1.0)}  # of a job's bar
@@ -83,7 +84,7 @@ class Pool:
         if self._stopping.is_set():
             raise Stopped("not started")
         command = [sys.executable, "-m", "bench.execution.worker", stage, str(folder)]
-        with (folder / f"{stage}.log").open("w") as log:
+        with writing(folder), (folder / f"{stage}.log").open("w") as log:
             process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=log, text=True, env=os.environ | ONE_THREAD
             )

@@ -43,6 +43,7 @@ def until_decided(runner: Runner, trials: Callable[[int], list[Trial]], seeds: S
 
 def run_missing(runner: Runner, trials: list[Trial]) -> list[str]:
     """Run what has no record, judge anew what an earlier protocol judged; what went wrong, now or when recorded."""
+    runner.tidy(trials)
     missing, outdated = runner.missing(trials), runner.outdated(trials)
     if len(missing) < len(trials):
         print(f"{len(trials) - len(missing)} of {len(trials)} trials are recorded already", file=sys.stderr)

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 from bench.data import SOURCES
 from bench.execution.job import FAILURE, RESULTS, SURROUNDINGS, Job, locked
 from bench.execution.pool import Pool
-from bench.files import write_bytes, write_text
+from bench.files import copy, discard, write_bytes, write_text, writing
 from bench.hashing import file_digest
 from bench.method import METHODS, Method, MethodInfo
 from bench.networks import build
@@ -29,6 +29,7 @@ from bench.records import (
     work_folder,
 )
 from bench.scenario import Scenario
+from bench.stamp import STAMPED
 from bench.training.loop import teacher_of
 
 
@@ -91,6 +92,7 @@ class Runner:
         by_folder = {work_folder(self.leaderboards, trial): trial for trial in trials}
         folders = []
         for folder, trial in by_folder.items():
+            self._drop_outdated(folder)
             if self._is_recorded(trial):
                 self._unpack(trial, folder)
             self._job(trial).write(folder)
@@ -98,6 +100,13 @@ class Runner:
                 write_bytes(folder / "method.py", self.entrant.source)
             folders.append((f"{trial.method} seed {trial.seed_index}", folder))
         return Pool(self.jobs).run(folders, lambda folder: self._record(by_folder[folder], folder))
+
+    def tidy(self, trials: Sequence[Trial]) -> None:
+        """Delete what is left of the work on those that are recorded: the end of it was interrupted."""
+        outdated = {trial.id for trial in self.outdated(trials)}
+        for trial in trials:
+            if self._is_recorded(trial) and trial.id not in outdated:
+                discard(work_folder(self.leaderboards, trial))
 
     def _is_recorded(self, trial: Trial) -> bool:
         return (trial_folder(self.leaderboards, trial) / "record.json").is_file()
@@ -112,12 +121,17 @@ class Runner:
     def _unpack(self, trial: Trial, work: Path) -> None:
         """Put a record back into the state of a trial that was trained and not judged yet."""
         record, folder = self._read(trial), trial_folder(self.leaderboards, trial)
-        work.mkdir(parents=True, exist_ok=True)
         for name in ("best.safetensors", "last.safetensors", "metrics.jsonl"):
-            shutil.copyfile(folder / name, work / name)
+            copy(folder / name, work / name)
         write_text(work / SURROUNDINGS, record.surroundings.model_dump_json())
         if record.training:
             write_text(work / RESULTS["train"], record.training.model_dump_json())
+
+    def _drop_outdated(self, work: Path) -> None:
+        """Forget a verdict that was not recorded yet when the protocol changed."""
+        file = work / RESULTS["evaluate"]
+        if file.exists() and _verdict(work).protocol_fingerprint != self.scenario.protocol_fingerprint():
+            file.unlink()
 
     def _marks(self, trial: Trial) -> dict[str, str]:
         """What a record that is judged again keeps: a withdrawn one stays withdrawn."""
@@ -140,13 +154,11 @@ class Runner:
         )
 
     def _record(self, trial: Trial, work: Path) -> None:
-        """Put a finished trial's files in their place; the folder appears whole or not at all."""
+        """Put a finished trial's files in their place."""
         with locked(work):
             info = self.entrant.info if self.entrant else METHODS[trial.method].info
-            place = trial_folder(self.leaderboards, trial)
-            staging = place.with_name(f".{place.name}")
+            place, staging = trial_folder(self.leaderboards, trial), work / "record"
             shutil.rmtree(staging, ignore_errors=True)
-            staging.mkdir(parents=True)
             failed = (work / FAILURE).exists()
             record = RunRecord(
                 trial_id=trial.id,
@@ -158,20 +170,33 @@ class Runner:
                 failure=(work / FAILURE).read_text().strip() if failed else "",
                 training=None if failed else TrainingRecord.model_validate_json((work / RESULTS["train"]).read_text()),
                 weights={} if failed else _keep_weights(work, staging),
-                evaluation=None
-                if failed
-                else EvaluationRecord.model_validate_json((work / RESULTS["evaluate"]).read_text()),
+                evaluation=None if failed else _verdict(work),
                 surroundings=Surroundings.model_validate_json((work / SURROUNDINGS).read_text()),
                 **self._marks(trial),
             )
             if self.entrant:
                 record = self.entrant.audited(record, work)
-            for name in () if failed else ("outcomes.parquet", "metrics.jsonl"):
-                shutil.copyfile(work / name, staging / name)
+            for name in () if failed else STAMPED:
+                copy(work / name, staging / name)
             record.save(staging)
-            shutil.rmtree(place, ignore_errors=True)
-            staging.rename(place)
-        shutil.rmtree(work, ignore_errors=True)
+            with writing(place):
+                _put(staging, place)
+            discard(work)
+
+
+def _verdict(work: Path) -> EvaluationRecord:
+    return EvaluationRecord.model_validate_json((work / RESULTS["evaluate"]).read_text())
+
+
+def _put(staging: Path, place: Path) -> None:
+    """A new record appears whole. Where one is judged again its files are replaced, `record.json` last: after a kill
+    meanwhile it still is the one of the earlier protocol, and the next run puts the same files there."""
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        staging.rename(place)
+    else:
+        for file in sorted(staging.iterdir(), key=lambda file: file.name == "record.json"):
+            file.replace(place / file.name)
 
 
 def _keep_weights(work: Path, staging: Path) -> dict[Literal["best", "last"], WeightsRecord]:
@@ -182,5 +207,5 @@ def _keep_weights(work: Path, staging: Path) -> dict[Literal["best", "last"], We
         file = work / f"{name}.safetensors"
         weights[name] = WeightsRecord(sha256=file_digest(file), bytes=file.stat().st_size)
         if file.stat().st_size <= WEIGHTS_LIMIT:
-            shutil.copyfile(file, staging / file.name)
+            copy(file, staging / file.name)
     return weights

@@ -15,6 +15,8 @@ from bench.protocol import MISCLASSIFIED, ROBUST
 from bench.records import RunRecord, leaderboards_read, read_record, record_folders
 from bench.scenario import Scenario
 
+WHOLE_NUMBERS = ("outcome", "label", "prediction")  # columns that every file of outcomes has; outcomes are bytes
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -113,8 +115,11 @@ def read_outcome_file(path: Path) -> pd.DataFrame:
     """A file of outcomes: label, prediction, outcome, and a bool column for each further attack."""
     try:
         frame = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # of damaged bytes pandas and pyarrow raise this and that
         raise TemperError(f"cannot read {path}: {error}") from None
-    if "outcome" not in frame or frame["outcome"].dtype != np.uint8:
+    for name in WHOLE_NUMBERS:
+        if list(frame.columns).count(name) != 1 or frame[name].dtype.kind not in "iu":
+            raise TemperError(f"{path} has no column of {name}s")
+    if frame["outcome"].dtype != np.uint8:
         raise TemperError(f"{path} has no column of outcome bytes")
     return frame

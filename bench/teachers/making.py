@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.errors import TemperError
 from bench.execution.job import RESULTS, SURROUNDINGS, Job
 from bench.execution.pool import Pool
-from bench.files import cache, write_text
+from bench.files import cache, copy, write_text
 from bench.hashing import derive, file_digest
 from bench.records import EvaluationRecord, Model, Surroundings, TrainingRecord
 from bench.scenario import PGD10_EPOCH, NetworkSpec, Scenario, Sha256, TeacherRecipe
@@ -46,12 +46,12 @@ def train_teacher(scenario: Scenario, name: str, into: Path | None = None, devic
     _run(name, work, ("train",))
     kept = work / f"{recipe.checkpoint}.safetensors"
     if recipe.checkpoint != "best":
-        shutil.copyfile(kept, work / "best.safetensors")
+        copy(kept, work / "best.safetensors")
     _run(name, work, ("evaluate",))
     spec = teacher_spec(scenario, name)
     target = into / spec.weights
-    shutil.copyfile(kept, target)
-    shutil.copyfile(work / "outcomes.parquet", target.with_suffix(".parquet"))
+    copy(kept, target)
+    copy(work / "outcomes.parquet", target.with_suffix(".parquet"))
     card = TeacherCard(
         scenario=scenario.name,
         name=name,
@@ -77,11 +77,11 @@ def check_teacher(
     shutil.rmtree(work, ignore_errors=True)
     teacher_job(scenario, name, device).write(work)
     for checkpoint in ("best", "last"):
-        shutil.copyfile(weights_path(scenario, name), work / f"{checkpoint}.safetensors")
+        copy(weights_path(scenario, name), work / f"{checkpoint}.safetensors")
     _run(name, work, ("evaluate",))
     measured = EvaluationRecord.model_validate_json((work / RESULTS["evaluate"]).read_text())
     if keep:
-        shutil.copyfile(work / "outcomes.parquet", weights_path(scenario, name).with_suffix(".parquet"))
+        copy(work / "outcomes.parquet", weights_path(scenario, name).with_suffix(".parquet"))
     shutil.rmtree(work)
     return card, measured
 

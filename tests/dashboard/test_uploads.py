@@ -73,7 +73,7 @@ def test_an_accuracy_that_is_none_is_refused(fill: Fill, accuracy: str) -> None:
     (folder,) = fill({"trades": 0.8}, seeds=1)
     content = json.loads((folder / "record.json").read_text())
     content["evaluation"]["robust"] = float(accuracy)
-    assert "an accuracy lies between 0 and 1" in said(record_blocks(json.dumps(content).encode()))
+    assert "evaluation.robust: Input should be" in said(record_blocks(json.dumps(content).encode()))
 
 
 def test_a_record_of_another_protocol_is_not_placed(fill: Fill) -> None:

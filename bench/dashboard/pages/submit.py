@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from bench.consistency import content_problems
 from bench.dashboard import data
 from bench.dashboard.blocks import Block, Code, Finding, Heading, Note, Prose
 from bench.dashboard.draw import draw
@@ -12,7 +13,6 @@ from bench.dashboard.uploads import LIMIT, landing, misplaced, read_upload
 from bench.errors import TemperError
 from bench.ranking.rows import FIELDS
 from bench.submission.source import read_submission
-from bench.verification import content_problems
 
 STEPS = """
 1. Write one file: `temper methods new my-method` makes a skeleton that trains already.
