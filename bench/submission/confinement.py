@@ -281,9 +281,10 @@ def _expected(job: Job, splits: Mapping[str, Split]) -> float:
         return float("inf")
     trainer = Trainer(job.scenario, make_method("pgd-at"), splits, {}, seed=0, passes=job.passes)
     trainer.step()
-    started, before = time.process_time(), trainer.meter.passes
-    while (used := time.process_time() - started) < PROBE and not trainer.ended:
+    started, before, used = time.process_time(), trainer.meter.passes, 0.0
+    while not used or (used < PROBE and not trainer.ended):
         trainer.step()
+        used = time.process_time() - started
     return used / (trainer.meter.passes - before) * job.passes * len(splits["train"])
 
 

@@ -35,7 +35,7 @@ SOURCE = "a" * 64
 def test_a_file_becomes_a_row_with_a_confirming_seed_beside_it(
     tiny: Path, temper: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tiny.write_text(tiny.read_text().replace("s = 2", "s = 20"))
+    tiny.write_text(tiny.read_text().replace("\ns = 2", "\ns = 20"))
     file, board = written(tmp_path), tmp_path / "leaderboards"
     result = temper("submit", file, "-s", tiny, "--jobs", 2)
     assert result.code == 0, result.out + result.err
