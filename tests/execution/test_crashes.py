@@ -22,6 +22,7 @@ from bench.method import make_method
 from bench.records import Trial, make_trial, read_record, trial_folder, work_folder
 from bench.scenario import load_scenario
 from bench.verification import verify_records
+from tests.here import in_this_process
 
 TOUCHES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod"}  # what Python tells of files that it changes
 
@@ -35,7 +36,7 @@ def done(tmp_path_factory: pytest.TempPathFactory, digits_file: Path, tiny_text:
     scenario = load_scenario(folder / "tiny.toml")
     trial = make_trial(scenario, make_method("natural"), 0)
     runner = Runner(scenario, folder / "leaderboards")
-    with pytest.MonkeyPatch.context() as patched:
+    with in_this_process(), pytest.MonkeyPatch.context() as patched:
         patched.setattr(Runner, "_record", lambda *_: None)
         assert runner.run([trial]) == []
     work = shutil.copytree(work_folder(runner.leaderboards, trial), folder / "work")
