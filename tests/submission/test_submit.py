@@ -73,6 +73,7 @@ def _folders(board: Path) -> list[Path]:
 @isolated
 @pytest.mark.slow
 def test_a_rehearsal_records_nothing(tiny: Path, temper: Callable, tmp_path: Path) -> None:
+    tiny.write_text(tiny.read_text().replace("\ns = 2", "\ns = 20"))
     result = temper("submit", written(tmp_path), "-s", tiny, "--dry-run")
     assert result.code == 0, result.out + result.err
     assert "Nothing was recorded." in result.out
