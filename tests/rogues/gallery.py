@@ -198,7 +198,7 @@ ROGUES = [
         "says that it spent a number of passes that is none",
         "imports json",
         "hand-over",
-        "its counts and prices give",
+        "passes: Input should be a finite number",
         "desk",
     ),
     # the contract

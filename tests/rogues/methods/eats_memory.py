@@ -21,7 +21,7 @@ class EatsMemory(Method):
     def setup(self, nets: Nets) -> None:
         hoard = []
         while True:
-            hoard.append(bytearray(2**24))
+            hoard.append(bytes(2**24))
 
     def attack(self, nets: Nets, batch: Batch) -> Attack:
         return against_labels(nets, batch)
