@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ from bench.dashboard.view import View
 from bench.dashboard.widgets import choose_board, choose_many, choose_whether
 from bench.ranking.statistics import front, mean_interval, moderated_variance
 from bench.ranking.words import DASH
+from bench.scenario import Tier
 
 ROBUST, CLEAN = "robust accuracy, %", "clean accuracy, %"
 NEAR = 20  # points below the best, within which rows are shown
@@ -65,12 +66,16 @@ def clean_and_robust(view: View) -> pd.DataFrame:
 
 
 def robust_and_compute(budgets: Sequence[View]) -> pd.DataFrame:
-    """Rows of several rulesets and budgets by what they spent and their robust accuracy."""
+    """Rows of several rulesets and budgets by what they spent and their robust accuracy.
+
+    Under ruleset compute all spend the budget, to a step: what a larger step leaves unspent is no saving.
+    """
     parts = []
     for view in budgets:
-        table = methods(view.ranked)
-        spent = table["passes"].astype(float)
-        setting = f" ({view.board.fields['ruleset']} {view.board.fields['budget']})"
+        table, fields = methods(view.ranked), view.board.fields
+        budget = float(view.board.scenario.passes(cast(Tier, fields["budget"])))
+        spent = table["passes"].astype(float) if fields["ruleset"] == "epochs" else pd.Series(budget, table.index)
+        setting = f" ({fields['ruleset']} {fields['budget']})"
         points = _points(table, spent, spent, spent)
         parts.append(points.assign(label=points["label"] + setting))
     return _smaller_is_better(parts)
