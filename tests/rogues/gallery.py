@@ -195,10 +195,10 @@ ROGUES = [
     ),
     Rogue(
         "cooks_books",
-        "says that it spent a number of passes that is none",
+        "says that it spent fewer passes than its counts come to",
         "imports json",
         "hand-over",
-        "passes: Input should be a finite number",
+        "its counts and prices give",
         "desk",
     ),
     # the contract

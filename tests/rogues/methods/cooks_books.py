@@ -1,7 +1,6 @@
 """It trains well and says that it spent next to nothing."""
 
 import json
-import math
 import shutil
 from pathlib import Path
 
@@ -28,8 +27,8 @@ class CooksBooks(Method):
         shutil.copyfile("/given/student.safetensors", "/scratch/last.safetensors")
         print(json.dumps({"offer": "", "step": 9, "progress": 1.0}), flush=True)
         candidate = json.loads(input())
-        told = {"steps": 9, "passes": math.nan, "allowed": 46.0, "collapsed": False, "seconds": 1.0}
-        told |= {"counts": {"student/forward": 9}, "prices": {"student": 1.0}, "device_seconds": 1.0}
+        told = {"steps": 9, "passes": 1.0, "allowed": 46.0, "collapsed": False, "seconds": 1.0}
+        told |= {"counts": {"student/forward": 9216}, "prices": {"student": 1.0}, "device_seconds": 1.0}
         told |= {"peak_memory": 1, "curve": [candidate], "best": candidate}
         Path("/scratch/metrics.jsonl").write_text("")
         Path("/scratch/training.json").write_text(json.dumps(told))
