@@ -8,8 +8,9 @@ from typing import Any
 
 import streamlit as st
 
-from bench.dashboard.table import asset
+from bench.dashboard.table import NOTHING_CHOSEN, asset
 
+HEARD = "heard"  # the table's last click that was answered
 HOST = """.holder {
   --accent: var(--st-primary-color);
   --ground: var(--st-background-color);
@@ -17,29 +18,14 @@ HOST = """.holder {
   font-family: var(--st-font);
 }
 """
-COMPONENT = """
-const holder = (root) => root.querySelector(".holder") ?? root.appendChild(
-  Object.assign(document.createElement("div"), { className: "holder" }));
-
-export default function ({ parentElement, data, setTriggerValue }) {
-  const place = holder(parentElement);
-  if (place.markup !== data) {
-    const focus = focused(parentElement);
-    place.innerHTML = place.markup = data;
-    if (focus) parentElement.querySelector(focus)?.focus();
-  }
-  wireBoard(place, (what, value) => { setTriggerValue(what, value); return true; });
-}
-"""
 
 
 def board_table(markup: str, key: str = "board") -> Any:
     """The leaderboard's table; the method that was opened last is in the result's `open`, else None."""
     return _component()(
-        data=markup,
+        data={"markup": markup, "heard": st.session_state.get(HEARD, 0)},
         key=key,
-        on_sort_change=lambda: _sort(key),
-        on_pick_change=lambda: _toggle([st.session_state[key].get("pick")]),
+        on_shown_change=lambda: _keep_shown(st.session_state[key].get("shown")),
         on_open_change=lambda: None,
     )
 
@@ -57,9 +43,14 @@ def pick_point(key: str) -> None:
     _toggle([name[0] if isinstance(name, list) else name for name in clicked])
 
 
-def _sort(key: str) -> None:
-    if name := st.session_state[key].get("sort"):
-        write_address("sort", name)
+def _keep_shown(shown: dict[str, Any] | None) -> None:
+    """The order and the picks of the table; a picked row that it does not show stays picked."""
+    if shown is None:
+        return
+    st.session_state[HEARD] = shown["turn"]
+    write_address("sort", "" if shown["sort"] == NOTHING_CHOSEN.sort else shown["sort"])
+    picked = dict.fromkeys([*st.query_params.get_all("pick"), *shown["picked"]])
+    write_address("pick", [name for name in picked if name not in shown["unpicked"]])
 
 
 def _toggle(names: Iterable[str | None]) -> None:
@@ -82,7 +73,8 @@ def _pad() -> Any:
 
 @st.cache_resource(show_spinner=False)
 def _component() -> Any:
-    return st.components.v2.component("temper_board", css=HOST + asset("board.css"), js=asset("board.js") + COMPONENT)
+    script = asset("board.js") + asset("component.js")
+    return st.components.v2.component("temper_board", css=HOST + asset("board.css"), js=script)
 
 
 def write_address(key: str, value: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, get_args
 
@@ -61,14 +62,14 @@ def choose_one(label: str, key: str, options: Sequence[str], *, fixed: bool = Tr
 
     Options that are not `fixed` may come in another order tomorrow: their first one is written into the address too.
     """
-    _follow(key, next(iter(_known(key, options)), options[0]))
-    return st.selectbox(label, options, key=key, on_change=_chosen, args=(key, options[0] if fixed else None), **more)
+    chosen = next(iter(_known(key, options)), options[0])
+    return st.selectbox(label, options, **_follow(key, chosen, options[0] if fixed else None), **more)
 
 
 def choose_many(label: str, key: str, options: Sequence[str], **more: Any) -> list[str]:
     """Any of `options`, none by default."""
-    _follow(key, _known(key, options)[: more.get("max_selections")])
-    return st.multiselect(label, options, key=key, on_change=_chosen, args=(key, []), **more)
+    chosen = _known(key, options)[: more.get("max_selections")]
+    return st.multiselect(label, options, **_follow(key, chosen, []), **more)
 
 
 def choose_number(label: str, key: str, low: float, high: float, default: float, **more: Any) -> float:
@@ -78,24 +79,21 @@ def choose_number(label: str, key: str, low: float, high: float, default: float,
         asked = kind(st.query_params.get(key, default))
     except ValueError:
         asked = default
-    _follow(key, min(max(asked, low), high) if asked == asked else default)  # NaN is not itself
+    chosen = min(max(asked, low), high) if asked == asked else default  # NaN is not itself
     draw = st.number_input if kind is int else st.slider
-    return kind(draw(label, low, high, key=key, on_change=_chosen, args=(key, default), **more))
+    return kind(draw(label, low, high, **_follow(key, chosen, default), **more))
 
 
 def choose_whether(label: str, key: str) -> bool:
     """Yes or no, no by default."""
-    _follow(key, st.query_params.get(key) == "True")
-    return st.toggle(label, key=key, on_change=_chosen, args=(key, False))
+    return st.toggle(label, **_follow(key, st.query_params.get(key) == "True", False))
 
 
 def _segments(key: str) -> str:
     options = OPTIONS[key]
-    _follow(key, next(iter(_known(key, options)), options[0]))
-    st.segmented_control(
-        key.title(), options, key=key, required=True, help=HELP[key], on_change=_chosen, args=(key, options[0])
-    )
-    return str(st.session_state[key])
+    chosen = next(iter(_known(key, options)), options[0])
+    follow = _follow(key, chosen, options[0])
+    return str(st.segmented_control(key.title(), options, required=True, help=HELP[key], **follow))
 
 
 def _track(scenario: str) -> str:
@@ -110,9 +108,22 @@ def _track(scenario: str) -> str:
     return choose_one("Track", "track", options, help=HELP["track"], width=130)
 
 
-def _follow(key: str, value: Any) -> None:
-    """Set a chooser to what the address says; Streamlit's own binding would leave no trace for the back button."""
-    st.session_state[key] = value
+def _follow(key: str, value: Any, default: Any) -> dict[str, Any]:
+    """What a chooser needs to say what the address says, and to write into it what is chosen.
+
+    Streamlit's own binding would leave no trace for the back button. A chooser that the browser shows otherwise gets a
+    new key: until it hears of that it repeats the old choice under the old key, where that changes nothing.
+    """
+    turns = st.session_state.setdefault("turns", Counter())
+    if st.session_state.get(_turned(key, turns[key]), value) != value:
+        turns[key] += 1
+    name = _turned(key, turns[key])
+    st.session_state[name] = value
+    return {"key": name, "on_change": _chosen, "args": (name, key, default)}
+
+
+def _turned(key: str, turn: int) -> str:
+    return f"{key} {turn}" if turn else key
 
 
 def _known(key: str, options: Sequence[str]) -> list[str]:
@@ -124,9 +135,9 @@ def _known(key: str, options: Sequence[str]) -> list[str]:
     return [name for name in dict.fromkeys(asked) if name in options]
 
 
-def _chosen(key: str, default: Any) -> None:
+def _chosen(name: str, key: str, default: Any) -> None:
     """Write a choice into the address, where the default goes without saying."""
-    value = st.session_state[key]
+    value = st.session_state[name]
     write_address(key, "" if value == default else value)
 
 

@@ -42,7 +42,7 @@ def words(app: AppTest) -> str:
 def board(app: AppTest) -> str:
     """The markup of the leaderboard's table."""
     (element,) = app.get("bidi_component")
-    return json.loads(element.proto.json)
+    return json.loads(element.proto.json)["markup"]
 
 
 def test_app_is_navigation_only() -> None:
