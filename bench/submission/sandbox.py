@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+import signal
 import site
 import stat
 import subprocess
@@ -26,6 +27,7 @@ from bench.files import PACKAGE
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/alternatives")
 HIDDEN = ("/usr/share/datasets", "/usr/share/doc", "/usr/local/share")  # data sets of the system
 POLL = 0.1  # seconds between two looks at what the processes use
+MOST = 4096  # processes and threads that the kernel lets start between two looks, unless its user is root
 SCRATCH, GIVEN = Path("/scratch"), Path("/given")  # what the folders of a sandbox are called inside it
 GIB = 2**30
 BLOCK, DEPTH = 4096, 16  # bytes that a file costs at least, and folders inside each other
@@ -132,7 +134,7 @@ class Sandbox:
         own: dict[str, float] = {}  # seconds of CPU time of each process that was ever seen
         limits = self.limits
         while process.poll() is None:
-            used = _usage(process.pid)
+            used = _usage(process.pid, limits.processes)
             own |= used.own
             self.peak_memory = max(self.peak_memory, used.memory)
             self.cpu_seconds = max(self.cpu_seconds, used.cpu_seconds, sum(own.values()))
@@ -183,7 +185,8 @@ class Sandbox:
         command += ["--bind", str(self.folder.resolve()), str(SCRATCH)]
         for name, file in self.given.items():
             command += ["--ro-bind", str(file.resolve()), str(GIVEN / name)]
-        return [*command, "--remount-ro", "/", "--chdir", str(SCRATCH), "--"]
+        command += ["--remount-ro", "/", "--chdir", str(SCRATCH), "--"]
+        return [*command, "prlimit", f"--nproc={MOST}", "--"]
 
     def _environment(self) -> dict[str, str]:
         """Nothing of ours but where Temper's code is: no secret, no name of a folder of records."""
@@ -239,8 +242,8 @@ def _masked() -> list[Path]:
     return [place for place in (*inside, *shipped, *map(Path, HIDDEN)) if place.exists()]
 
 
-def _usage(root: int) -> _Usage:
-    """What a process and all below it use now."""
+def _usage(root: int, enough: int) -> _Usage:
+    """What a process and all below it use now; of more than `enough` processes and threads only the first ones."""
     memory = threads = ticks = 0
     own: dict[str, float] = {}
     files: dict[tuple[int, int], int] = {}
@@ -257,6 +260,8 @@ def _usage(root: int) -> _Usage:
         threads += int(fields[17])
         memory += pages * resource.getpagesize()
         files |= _unlinked(pid)
+        if threads > enough:
+            break
     return _Usage(memory, threads, ticks / hertz, own, sum(files.values()))
 
 
@@ -276,13 +281,16 @@ def _unlinked(pid: int) -> dict[tuple[int, int], int]:
 def _tree(root: int) -> Iterator[int]:
     """A process and all that descend from it."""
     yield root
-    for task in _names(Path(f"/proc/{root}/task")):
+    for child in _children(root):
+        yield from _tree(child)
+
+
+def _children(pid: int) -> Iterator[int]:
+    for task in _names(Path(f"/proc/{pid}/task")):
         try:
-            children = (task / "children").read_text().split()
+            yield from map(int, (task / "children").read_text().split())
         except OSError:
             continue
-        for child in children:
-            yield from _tree(int(child))
 
 
 def _names(folder: Path) -> list[Path]:
@@ -313,11 +321,11 @@ def _disk(folder: Path, enough: int) -> float:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End it, and with it its namespace and all that lives there."""
+    """End it: with the first process of its namespace the kernel kills all that live there, however many they are."""
     if process.poll() is None:
-        for pid in reversed(list(_tree(process.pid))):
+        for pid in list(_children(process.pid)) or [process.pid]:
             try:
-                os.kill(pid, 9)
+                os.kill(pid, signal.SIGKILL)
             except OSError:
                 continue
     process.wait()
