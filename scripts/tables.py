@@ -30,7 +30,7 @@ from bench.scenario import load_scenario, shipped_scenarios
 
 ROOT = Path(__file__).resolve().parent.parent
 START, END = "<!-- leaderboard: written by scripts/tables.py -->", "<!-- end -->"
-SHOWN = "digits-linf"  # in the README
+SHOWN, FIRST = "digits-linf", 10  # the board in the README, and how many ranks of it
 TABLES = Path("leaderboards/tables")
 RANKED, ACROSS = "ranking", "across"  # tables
 FORMS: dict[Format, str] = {"csv": "csv", "parquet": "parquet", "json": "json", "latex": "tex"}
@@ -63,7 +63,7 @@ def generated() -> dict[Path, bytes]:
     for board in boards:
         settings[board.named(ACROSS)].append(board)
     files = {Path("docs/methods.md"): _catalogue(shown)}
-    files |= {Path("README.md"): _readme(to_markdown(tables[SHOWN][RANKED]))}
+    files |= {Path("README.md"): _readme(tables[SHOWN][RANKED])}
     files |= {TABLES / f"{name}.md": to_markdown(across(several)) for name, several in settings.items()}
     written = {path: text.encode() for path, text in files.items()}
     written |= {TABLES / f"{name}.csv": render(across(several), "csv") for name, several in settings.items()}
@@ -120,9 +120,12 @@ def _link(reference: str) -> str:
     return re.sub(r"arXiv:(\d{4}\.\d{5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", reference)
 
 
-def _readme(table: str) -> str:
+def _readme(ranking: pd.DataFrame) -> str:
+    """The README with the first ranks of a board, the teacher, and where the rest is."""
     before, rest = (ROOT / "README.md").read_text().split(START)
-    return f"{before}{START}\n\n{table}\n{END}{rest.split(END, 1)[1]}"
+    table = to_markdown(ranking[(ranking["rank"] <= FIRST) | (ranking["family"] == "teacher")])
+    more = f"The first {FIRST} of {ranking['rank'].count()} methods; [the others]({TABLES}/{SHOWN}.md)."
+    return f"{before}{START}\n\n{table}\n{more}\n\n{END}{rest.split(END, 1)[1]}"
 
 
 def main() -> int:

@@ -111,3 +111,4 @@ def test_the_readme_shows_the_ranking(files):
     readme = files[Path("README.md")].decode()
     assert readme.count("leaderboard: written by scripts/tables.py") == 1
     assert "minimum detectable difference" in readme and "| pgd-at |" in readme
+    assert "| 10 |" in readme and "| 11 |" not in readme and "(leaderboards/tables/digits-linf.md)" in readme
