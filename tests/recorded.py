@@ -19,15 +19,19 @@ Git = Callable[..., str]
 
 SCENARIO = "digits-linf"
 SHIPPED = shipped_leaderboards()  # whatever a test says of them later
+MAIN = {"ruleset": "compute", "budget": "s", "recipe": "plain"}
 
 
 def copied(root: Path, *methods: str) -> list[Path]:
-    """The shipped digits records of these methods, copied below `root`: their folders, by method and then by seed."""
+    """The shipped digits records of these methods in the main ranking, copied below `root`: their new folders, by
+    method and then by seed."""
     folders = []
     for method in methods:
-        shutil.copytree(SHIPPED / "records" / SCENARIO / method, root / "records" / SCENARIO / method)
-        found = (root / "records" / SCENARIO / method).iterdir()
-        folders += sorted(found, key=lambda folder: read_record(folder).trial.seed_index)
+        found = [(read_record(folder).trial, folder) for folder in (SHIPPED / "records" / SCENARIO / method).iterdir()]
+        main = [each for each in found if MAIN.items() <= each[0].model_dump().items()]
+        for trial, folder in sorted(main, key=lambda each: each[0].seed_index):
+            folders.append(trial_folder(root, trial))
+            shutil.copytree(folder, folders[-1])
     return folders
 
 
