@@ -40,9 +40,14 @@ class Subject:
     """A method under test: makes fresh trainers of it on a small piece of a scenario."""
 
     def __init__(
-        self, name: str, fields: Mapping[str, Any], scenario: Scenario, splits: Mapping[str, Split] | None = None
+        self,
+        name: str,
+        fields: Mapping[str, Any],
+        scenario: Scenario,
+        splits: Mapping[str, Split] | None = None,
+        device: str = "cpu",
     ) -> None:
-        self.name, self.scenario = name, scenario.with_optimiser({"batch_size": BATCH_SIZE})
+        self.name, self.scenario, self.device = name, scenario.with_optimiser({"batch_size": BATCH_SIZE}), device
         self.method = make_method(name, fields)
         self.splits = splits or load(scenario.data, ("train", "validation"))
 
@@ -50,7 +55,8 @@ class Subject:
         """A trainer before its first step; of another method where one is given."""
         method = method or self.method
         teachers = load_teachers(self.scenario, method.needs)
-        return Trainer(self.scenario, method, self.splits, teachers, seed=seed, passes=self.scenario.passes("s"))
+        passes = self.scenario.passes("s")
+        return Trainer(self.scenario, method, self.splits, teachers, seed=seed, passes=passes, device=self.device)
 
     def require(self, holds: bool, clause: str) -> None:
         """Raise the error that names the method and the clause."""
@@ -126,7 +132,7 @@ def resumes_exactly(subject: Subject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "checkpoint.safetensors"
         checkpoint.save(path, first.state())
-        second.restore(checkpoint.load(path))
+        second.restore(checkpoint.load(path, subject.device))
     _train(second, STEPS)
     subject.require(_weights(second) == _weights(whole), "a resumed run differs from an uninterrupted one")
     subject.require(second.meter.passes == whole.meter.passes, "a resumed run has spent another budget")

@@ -30,9 +30,10 @@ class Split:
         return len(self.y)
 
     def inputs(self, index: Tensor | slice | None = None) -> Tensor:
-        """The examples at `index` (all of them for `None`) as networks take them: float32 in [0, 1]."""
+        """The examples at `index` (all of them for `None`) as networks take them: float32 in [0, 1], to the bit the
+        same on every device (a GPU multiplies by the inverse of a plain number)."""
         x = self.x if index is None else self.x[index]
-        return x.float() / 255 if x.dtype == torch.uint8 else x
+        return x.float() / torch.full((), 255.0, device=x.device) if x.dtype == torch.uint8 else x
 
     def digest(self) -> str:
         """SHA-256 of the examples as they are stored, and of their labels."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import time
@@ -77,8 +78,10 @@ def make_deterministic() -> None:
     """One thread on the CPU, and algorithms that give the same bits every time."""
     torch.set_num_threads(1)
     torch.set_deterministic_debug_mode("warn")  # as use_deterministic_algorithms, without a second of its imports
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at the first product on a GPU
 
 
 class _Log:
