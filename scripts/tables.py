@@ -63,7 +63,7 @@ def generated() -> dict[Path, bytes]:
     for board in boards:
         settings[board.named(ACROSS)].append(board)
     files = {Path("docs/methods.md"): _catalogue(shown)}
-    files |= {Path("README.md"): _readme(tables[SHOWN][RANKED])}
+    files |= {Path("README.md"): _readme(tables[SHOWN][RANKED], [name for name in tables if name != SHOWN])}
     files |= {TABLES / f"{name}.md": to_markdown(across(several)) for name, several in settings.items()}
     written = {path: text.encode() for path, text in files.items()}
     written |= {TABLES / f"{name}.csv": render(across(several), "csv") for name, several in settings.items()}
@@ -120,11 +120,12 @@ def _link(reference: str) -> str:
     return re.sub(r"arXiv:(\d{4}\.\d{5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", reference)
 
 
-def _readme(ranking: pd.DataFrame) -> str:
-    """The README with the first ranks of a board, the teacher, and where the rest is."""
+def _readme(ranking: pd.DataFrame, others: list[str]) -> str:
+    """The README with the first ranks of a board, the teacher, and where the rest and the other boards are."""
     before, rest = (ROOT / "README.md").read_text().split(START)
     table = to_markdown(ranking[(ranking["rank"] <= FIRST) | (ranking["family"] == "teacher")])
     more = f"The first {FIRST} of {ranking['rank'].count()} methods; [the others]({TABLES}/{SHOWN}.md)."
+    more += f"\nOther boards: {', '.join(f'[{name}]({TABLES}/{name}.md)' for name in others)}."
     return f"{before}{START}\n\n{table}\n{more}\n\n{END}{rest.split(END, 1)[1]}"
 
 

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from bench import leaderboard, load_student
@@ -16,7 +17,8 @@ from bench.scenario import load_scenario
 from bench.verification import verify_folder
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = list(record_folders(shipped_leaderboards()))
+SHIPPED = shipped_leaderboards()
+FOLDERS = list(record_folders(SHIPPED))
 
 
 def test_every_record_verifies():
@@ -29,15 +31,31 @@ def test_every_record_was_made_by_committed_code():
 
 
 def test_the_digits_board_is_complete():
-    board = leaderboard("digits-linf", leaderboards=shipped_leaderboards())
+    board = leaderboard("digits-linf", leaderboards=SHIPPED)
     ranked = board[board["status"] == "ranked"]
-    apart = leaderboard("digits-linf", track="data-free", leaderboards=shipped_leaderboards())
+    apart = leaderboard("digits-linf", track="data-free", leaderboards=SHIPPED)
     assert {*ranked["method"], *apart.loc[apart["status"] == "ranked", "method"]} == set(METHODS)
     assert all(seeds == [0, 1, 2, 3, 4] for seeds in ranked["seeds"])
     assert board.attrs["problems"] == []
     (teacher,) = board[board["family"] == "teacher"].to_dict("records")
     assert teacher["status"] == "unranked"
     assert teacher["robust"] > ranked["robust"].max()
+
+
+def test_under_epochs_every_method_has_three_seeds():
+    both = {"ruleset": "epochs", "leaderboards": SHIPPED}
+    boards = [leaderboard("digits-linf", track=track, **both) for track in ("main", "data-free")]
+    rows = pd.concat(board[board["family"] != "teacher"] for board in boards)
+    assert sorted(rows["method"]) == sorted(METHODS)
+    assert all(seeds[:3] == [0, 1, 2] for seeds in rows["seeds"])
+
+
+def test_the_fashion_board_ranks_every_family():
+    board = leaderboard("fashion-mnist-small-linf", leaderboards=SHIPPED)
+    ranked = board[board["status"] == "ranked"]
+    assert len(ranked) >= 12
+    assert {*ranked["family"]} == {METHODS[name].info.family for name in METHODS}
+    assert all(seeds == [0, 1, 2] for seeds in ranked["seeds"])
 
 
 def test_seeds_are_shared_by_all_methods():
