@@ -8,17 +8,23 @@ import torch
 from bench.dashboard import live
 from bench.dashboard.pages import try_it
 from bench.dashboard.view import View
+from bench.ranking.collect import Entry
 from bench.ranking.rows import read_board
 from bench.records import shipped_leaderboards
 from bench.scenario import load_scenario
 from bench.threat import Linf
 
-RECORDS = shipped_leaderboards() / "records" / "digits-linf"
+
+@pytest.fixture(scope="module")
+def entry() -> Entry:
+    """The first seed of a row of the main ranking."""
+    board = read_board(load_scenario("digits-linf"), shipped_leaderboards())
+    return next(row[0] for row in board.rows if row[0].record.trial.method == "trades")
 
 
 @pytest.fixture(scope="module")
-def folder() -> Path:
-    return sorted((RECORDS / "trades").iterdir())[0]
+def folder(entry: Entry) -> Path:
+    return entry.folder
 
 
 def test_an_attack_stays_in_the_ball_and_repeats(folder: Path) -> None:
@@ -30,10 +36,8 @@ def test_an_attack_stays_in_the_ball_and_repeats(folder: Path) -> None:
     assert torch.equal(one.clean, module(x[:1])[0].detach())
 
 
-def test_the_attack_breaks_what_autoattack_breaks(folder: Path) -> None:
+def test_the_attack_breaks_what_autoattack_breaks(entry: Entry, folder: Path) -> None:
     """Nearly: of the test images that AutoAttack broke, PGD on the margin breaks at least nine of ten."""
-    view = View.of(read_board(load_scenario("digits-linf"), shipped_leaderboards()))
-    entry = next(entry for row in view.board.rows for entry in row if entry.folder == folder)
     broken = torch.from_numpy(~entry.robust & entry.correct).nonzero().squeeze(1)[:20]
     x, _ = live.images("digits-linf")
     struck = [live.strike(live.student(folder), x[k], Linf(0.15)) for k in broken]
@@ -47,9 +51,7 @@ def test_at_a_radius_of_0_nothing_changes(folder: Path) -> None:
     assert "At eps = 0 nothing is changed." in try_it.strike_finding("trades", struck, 0)
 
 
-def test_adversarial_images_fool_the_student(folder: Path) -> None:
-    view = View.of(read_board(load_scenario("digits-linf"), shipped_leaderboards()))
-    entry = next(entry for row in view.board.rows for entry in row if entry.folder == folder)
+def test_adversarial_images_fool_the_student(entry: Entry, folder: Path) -> None:
     index = tuple((~entry.robust & entry.correct).nonzero()[0][:3].tolist())
     found = live.adversarial(folder, "digits-linf", index)
     _, y = live.images("digits-linf")
