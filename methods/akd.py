@@ -10,7 +10,7 @@ from torch import Tensor
 from bench import Attack, Batch, Losses, Method, Nets, register
 from bench.inner import against_labels
 from bench.losses import cross_entropy, kl_logits
-from bench.networks.discriminators import ImageDiscriminator, adam, binary_cross_entropy, power_iteration
+from bench.networks.discriminators import Game, ImageDiscriminator, adam, binary_cross_entropy, power_iteration
 from bench.networks.generators import PerturbationGenerator
 from methods.kd import KD
 
@@ -130,10 +130,14 @@ class AKDGAN(AKDInputs):
         if self.gan_weight:
             real, fake = nets.discriminator(batch.x), nets.discriminator(batch.x_adv)
             losses["discriminator"] = (binary_cross_entropy(real, True) + binary_cross_entropy(fake, False)).mean(1)
-            passed = binary_cross_entropy(nets.discriminator(moved), real=True).mean(1)
-            losses["generator"] = losses["generator"] + self.gan_weight * passed
+            passed = self.gan_weight * binary_cross_entropy(nets.discriminator(moved), real=True).mean(1)
+            batch.game = Game(real, fake, passed, losses["generator"], read=[moved])
+            losses["generator"] = losses["generator"] + passed
         return losses
 
     def after_step(self, nets: Nets, batch: Batch, losses: Mapping[str, float]) -> None:
         if self.gan_weight:
             power_iteration(nets.discriminator.module)
+
+    def metrics(self, nets: Nets, batch: Batch) -> dict[str, float]:
+        return batch.game.metrics() if self.gan_weight else {}

@@ -3,7 +3,7 @@
 import torch
 
 from bench import Batch, Losses, Method, Nets, register
-from bench.networks.discriminators import adam, binary_cross_entropy, pooled
+from bench.networks.discriminators import Game, adam, binary_cross_entropy, pooled
 from bench.networks.features import feature_map
 from bench.networks.mlp import mlp
 
@@ -45,18 +45,19 @@ class ANC(Method):
 
     def loss(self, nets: Nets, batch: Batch) -> Losses:
         with feature_map(nets.teacher.module) as teacher, feature_map(nets.student.module) as student:
-            error = (nets.teacher(batch.x) - nets.student(batch.x)).square().mean(1)
+            error = self.logit_weight * (nets.teacher(batch.x) - nets.student(batch.x)).square().mean(1)
         if not self.gan_weight:
-            return self.logit_weight * error
+            return error
         width = min(teacher[0].shape[1], student[0].shape[1])
         real, fake = pooled(teacher[0], width), pooled(student[0], width)
         kept = torch.rand(fake.shape, generator=batch.rng, device=fake.device) >= self.dropout
         dropped = fake * kept / (1 - self.dropout)
 
-        fooled = binary_cross_entropy(nets.discriminator(dropped), real=True)
-        judged = [(real, True), (fake.detach(), False), (dropped.detach(), True)]
-        terms = [binary_cross_entropy(nets.discriminator(inputs), label) for inputs, label in judged]
-        return {
-            "student": self.logit_weight * error + self.gan_weight * fooled.squeeze(1),
-            "discriminator": torch.stack(terms).sum(0).squeeze(1),
-        }
+        fooled = self.gan_weight * binary_cross_entropy(nets.discriminator(dropped), real=True).squeeze(1)
+        scores = [nets.discriminator(inputs) for inputs in (real, fake.detach(), dropped.detach())]
+        terms = [binary_cross_entropy(*judged) for judged in zip(scores, (True, False, True), strict=True)]
+        batch.game = Game(scores[0], scores[1], fooled, error, read=student)
+        return {"student": error + fooled, "discriminator": torch.stack(terms).sum(0).squeeze(1)}
+
+    def metrics(self, nets: Nets, batch: Batch) -> dict[str, float]:
+        return batch.game.metrics() if self.gan_weight else {}

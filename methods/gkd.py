@@ -5,7 +5,7 @@ al. 2018, arXiv:1802.05957; the logit discriminator as in Xu et al. 2018, arXiv:
 out of the inner maximisation, so that all of them train on RSLAD's adversarial inputs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from bench import Attack, Batch, Losses, Nets, register
 from bench.networks.discriminators import (
+    Game,
     MLPDiscriminator,
     PatchDiscriminator,
     ProjectionDiscriminator,
     TapDiscriminators,
-    accuracy,
     adam,
     hinge,
     pooled,
@@ -57,36 +57,24 @@ class GKD(RSLAD):
             nets.add("discriminator", self.discriminator(nets), adam)
 
     def loss(self, nets: Nets, batch: Batch) -> Losses:  # type: ignore[override]
-        student = batch.rest = super().loss(nets, batch)
+        rest = super().loss(nets, batch)
         if not self.gan_weight:
-            return student
+            return rest
         real, fake = self.samples(nets, batch)
-        batch.scores = [self.scores(nets, batch, inputs.detach()) for inputs in (real, fake)]
-        batch.adversarial = None
+        on_real, on_fake = (self.scores(nets, batch, inputs.detach()) for inputs in (real, fake))
+        student, adversarial = rest, None
         if weight := self.gan_weight * min(1.0, 10 * batch.progress):
-            batch.adversarial = weight * self.adversarial(nets, batch, real, fake)
-            student = student + batch.adversarial
-        return {"student": student, "discriminator": hinge(*batch.scores)}
+            adversarial = weight * self.adversarial(nets, batch, real, fake)
+            student = rest + adversarial
+        batch.game = Game(on_real, on_fake, adversarial, rest, batch.read)
+        return {"student": student, "discriminator": hinge(on_real, on_fake)}
 
     def after_step(self, nets: Nets, batch: Batch, losses: Mapping[str, float]) -> None:
         if self.gan_weight:
             power_iteration(nets.discriminator.module)
 
     def metrics(self, nets: Nets, batch: Batch) -> dict[str, float]:
-        """How often D is right, and the adversarial term's share of the gradient to what D reads of the student."""
-        if not self.gan_weight:
-            return {}
-        adversarial, rest = (gradient_norm(term, batch.read) for term in (batch.adversarial, batch.rest))
-        return accuracy(*batch.scores) | {"gan_share": adversarial / (adversarial + rest)}
-
-
-def gradient_norm(term: Tensor | None, read: Sequence[Tensor]) -> float:
-    """The norm of the gradient of a term (B,), summed over the batch, with respect to these tensors together; 0 for a
-    term that is not there."""
-    if term is None:
-        return 0.0
-    gradients = torch.autograd.grad(term.sum(), read, retain_graph=True, materialize_grads=True)
-    return torch.stack([gradient.norm() for gradient in gradients]).norm().item()
+        return batch.game.metrics() if self.gan_weight else {}
 
 
 def of_labels(scores: Tensor, y: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from torch import Tensor
 from bench import Batch, Losses, Method, Nets, register
 from bench.losses import cross_entropy
 from bench.networks import copied
-from bench.networks.discriminators import binary_cross_entropy
+from bench.networks.discriminators import Game, binary_cross_entropy
 
 
 @register(
@@ -37,7 +37,7 @@ class KDGAN(Method):
     clean inputs; and the labels that they draw must pass for true ones to a discriminator."""
 
     needs = {"teacher"}
-    alpha: float = 0.8  # of the adversarial terms the tutor's share; the rest is the student's
+    alpha: float = 0.8  # of the adversarial terms the tutor's share; the rest is the student's: none at 1
     student_weight: float = 2.0
     tutor_weight: float = 1e-4
     soft_weight: float = 0.3
@@ -55,13 +55,19 @@ class KDGAN(Method):
 
         fooled, tutor_fooled = (judged(scores.detach(), labels, real=True) for labels in drawn)
         caught, tutor_caught = (judged(scores, labels.detach(), real=False) for labels in drawn)
-        true = binary_cross_entropy(scores.gather(1, batch.y[:, None]).squeeze(1), real=True)
+        of_labels = scores.gather(1, batch.y[:, None]).squeeze(1)
+        true = binary_cross_entropy(of_labels, real=True)
         a = self.alpha
+        adversarial, rest = (1 - a) * fooled, self.student_weight * self.mixture(tutor.detach(), student, batch.y)
+        batch.game = Game(of_labels, (scores * drawn[0]).sum(1), adversarial, rest, read=[student])
         return {
-            "student": (1 - a) * fooled + self.student_weight * self.mixture(tutor.detach(), student, batch.y),
+            "student": adversarial + rest,
             "tutor": a * tutor_fooled + self.tutor_weight * self.mixture(student.detach(), tutor, batch.y),
             "discriminator": true + (1 - a) * caught + a * tutor_caught,
         }
+
+    def metrics(self, nets: Nets, batch: Batch) -> dict[str, float]:
+        return batch.game.metrics()
 
     def drawn(self, logits: Tensor, batch: Batch) -> Tensor:
         """Labels drawn from softmax(logits), relaxed (B, C) so that gradients flow through them."""

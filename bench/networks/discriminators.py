@@ -6,6 +6,7 @@ Their scores are positive for real inputs. None of them draws or keeps anything 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -166,10 +167,33 @@ def hinge(real: Tensor, fake: Tensor) -> Tensor:
     return ((1 - real).relu() + (1 + fake).relu()).mean(1)
 
 
-def accuracy(real: Tensor, fake: Tensor) -> dict[str, float]:
-    """The fractions of the scores that are on the right side of 0."""
-    right = {"discriminator_real": real > 0, "discriminator_fake": fake < 0}
-    return {name: scores.double().mean().item() for name, scores in right.items()}
+class Game(NamedTuple):
+    """One step of a discriminator against the network that it judges, as a learning curve tells of it."""
+
+    real: Tensor  # the discriminator's scores, of any shape
+    fake: Tensor
+    adversarial: Tensor | None  # that network's adversarial term with its weight, (B,); None while the weight is 0
+    rest: Tensor  # the rest of that network's loss, (B,)
+    read: Sequence[Tensor]  # the outputs of that network that the discriminator read
+
+    def metrics(self) -> dict[str, float]:
+        """The fractions of scores on the right side of 0, and the adversarial term's share of the gradient to `read`:
+        its norm over the sum of both terms' norms."""
+        adversarial, rest = (gradient_norm(term, self.read) for term in (self.adversarial, self.rest))
+        return {
+            "discriminator_real": (self.real > 0).double().mean().item(),
+            "discriminator_fake": (self.fake < 0).double().mean().item(),
+            "gan_share": adversarial / (adversarial + rest) if adversarial else 0.0,
+        }
+
+
+def gradient_norm(term: Tensor | None, read: Sequence[Tensor]) -> float:
+    """The norm of the gradient of a term (B,), summed over the batch, with respect to these tensors together; 0 for a
+    term that is not there."""
+    if term is None:
+        return 0.0
+    gradients = torch.autograd.grad(term.sum(), read, retain_graph=True, materialize_grads=True)
+    return torch.stack([gradient.norm() for gradient in gradients]).norm().item()
 
 
 def binary_cross_entropy(scores: Tensor, real: bool) -> Tensor:

@@ -10,13 +10,13 @@ from bench.errors import TemperError
 from bench.hashing import tensor_digest
 from bench.method import Batch, Nets, make_method
 from bench.networks.discriminators import (
+    Game,
     ImageDiscriminator,
     PatchDiscriminator,
     ProjectionDiscriminator,
     Spectral,
     SpectralConv2d,
     TapDiscriminators,
-    accuracy,
     pooled,
     power_iteration,
 )
@@ -42,41 +42,59 @@ def slopes(loss: Tensor, module: nn.Module) -> list[Tensor | None]:
 # --- what the gkd family shares ---------------------------------------------------------------------
 
 
-def test_accuracy_of_scores_written_down_by_hand() -> None:
-    real, fake = torch.tensor([[2.0], [0.1], [0.0], [-3.0]]), torch.tensor([[-1.0], [-0.2], [-5.0], [0.4]])
-    assert accuracy(real, fake) == {"discriminator_real": 0.5, "discriminator_fake": 0.75}
-
-
-def test_the_share_of_the_adversarial_term_is_that_of_its_gradient() -> None:
-    """Slopes by hand: 3 in the first tensor from the rest; 4 in the second and 0 in the first from the term."""
+def test_what_is_told_of_a_game_written_down_by_hand() -> None:
+    """Slopes: 3 in the first tensor from the rest; 4 in the second and 0 in the first from the term."""
     first, second = torch.ones(2, 1, requires_grad=True), torch.ones(2, 1, requires_grad=True)
-    batch = Batch(
-        read=[first, second],
-        rest=(3 * first + 0 * second).squeeze(1),
+    game = Game(
+        real=torch.tensor([[2.0], [0.1], [0.0], [-3.0]]),
+        fake=torch.tensor([[-1.0], [-0.2], [-5.0], [0.4]]),
         adversarial=(4 * second).squeeze(1),
-        scores=[torch.ones(2, 1), torch.ones(2, 1)],
+        rest=(3 * first + 0 * second).squeeze(1),
+        read=[first, second],
     )
-    method, nets = make_method("gkd-logit"), setting("gkd-logit").nets
-    found = method.metrics(nets, batch)
+    found = game.metrics()
     assert found.pop("gan_share") == pytest.approx(4 / 7)
-    assert found == {"discriminator_real": 1.0, "discriminator_fake": 0.0}
-    batch.adversarial = None
-    assert method.metrics(nets, batch)["gan_share"] == 0
+    assert found == {"discriminator_real": 0.5, "discriminator_fake": 0.75}
+    assert game._replace(adversarial=None).metrics()["gan_share"] == 0
+    flat = (0 * first).squeeze(1)
+    assert game._replace(adversarial=flat, rest=flat).metrics()["gan_share"] == 0
 
 
-@pytest.mark.parametrize("name", FAMILY)
-def test_metrics_of_a_training_are_fractions_and_move_nothing(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "share"),
+    [*((name, 0.1) for name in FAMILY), ("anc", 0.5), ("akd-gan", 0.5), ("kdgan", 0.5)],
+)
+def test_metrics_of_a_training_are_fractions_and_move_nothing(name: str, share: float) -> None:
     trainer = Subject(name, {}, load_scenario("digits-linf")).trainer()
     trainer.step()
-    assert trainer.metrics()["gan_share"] == 0, "at the first step the term has no weight"
+    if name in FAMILY:
+        assert trainer.metrics()["gan_share"] == 0, "at the first step the term has no weight"
     trainer.step()
     kept = {f"{name}/{k}": v for name, net in trainer.nets.networks.items() for k, v in net.module.state_dict().items()}
     before, spent = tensor_digest(kept), trainer.meter.state()
     found = trainer.metrics()
     assert set(found) == {"discriminator_real", "discriminator_fake", "gan_share"}
     assert all(0 <= value <= 1 for value in found.values())
-    assert 0 < found["gan_share"] < 0.1, "a weight of 0.1 that has only begun to rise"
+    assert 0 < found["gan_share"] < share
     assert (tensor_digest(kept), trainer.meter.state()) == (before, spent)
+
+
+@pytest.mark.parametrize(("name", "networks"), [("anc", ["student"]), ("akd-gan", ["student", "generator"])])
+def test_with_weight_zero_there_is_no_discriminator(name: str, networks: list[str]) -> None:
+    off = setting(name, gan_weight=0)
+    losses = off.losses()
+    assert list(losses) == networks
+    assert off.method.metrics(off.nets, off.batch) == {}
+    off.method.after_step(off.nets, off.batch, {})
+    if name == "anc":
+        error = (off.nets.teacher(off.x) - off.nets.student(off.x)).square().mean(1)
+        assert torch.equal(losses["student"], error)
+
+
+def test_with_all_adversarial_weight_on_its_tutor_the_student_of_kdgan_plays_no_game() -> None:
+    off = setting("kdgan", alpha=1)
+    off.losses()
+    assert off.method.metrics(off.nets, off.batch)["gan_share"] == 0
 
 
 @pytest.mark.parametrize("name", FAMILY)
@@ -103,7 +121,7 @@ def test_the_student_works_against_the_discriminator(name: str) -> None:
     scores = [method.scores(subject.nets, subject.batch, inputs) for inputs in (real, fake)]
     told_apart = (1 - scores[0]).relu() + (1 + scores[1]).relu()  # with the graph of the student
     assert told_apart.max() < 2 * 2 and scores[0].abs().max() < 1 and scores[1].abs().max() < 1, "no hinge is flat"
-    ours, theirs = slopes(subject.batch.adversarial, student), slopes(told_apart.mean(1), student)
+    ours, theirs = slopes(subject.batch.game.adversarial, student), slopes(told_apart.mean(1), student)
     for mine, other in zip(ours, theirs, strict=True):
         if mine is not None and other is not None:
             torch.testing.assert_close(mine, -0.1 * other, rtol=1e-7, atol=1e-12)
