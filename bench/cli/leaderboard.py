@@ -67,10 +67,15 @@ def leaderboard(
     elif form == "parquet" and output is None:
         raise TemperError("parquet is no text: name a file with --output FILE")
     else:
-        frame = _frame(names, table or ("ranking" if len(names) == 1 else "across"), fields, leaderboards)
+        chosen = table or ("ranking" if len(names) == 1 else "across")
+        frame = _frame(names, chosen, fields, leaderboards)
         for problem in frame.attrs["problems"]:
             print(f"temper: left out: {problem}", file=sys.stderr)
-        _put(frame, form, output, names)
+        about = " ".join(names)
+        nothing = f"no records of {about} under these settings; `temper run {about}` makes some"
+        if chosen == "across":
+            nothing = "under these settings no method is ranked on any of the scenarios"
+        _put(frame, form, output, nothing)
 
 
 def _frame(names: list[str], table: str, fields: Mapping[str, str], leaderboards: Path | None) -> pd.DataFrame:
@@ -119,8 +124,8 @@ def _release(day: str, leaderboards: Path | None) -> None:
     print(f"wrote {place}; commit it as it is, it does not change any more")
 
 
-def _put(frame: pd.DataFrame, form: Format, output: Path | None, names: list[str]) -> None:
-    """The table where it was asked for."""
+def _put(frame: pd.DataFrame, form: Format, output: Path | None, nothing: str) -> None:
+    """The table where it was asked for; on a terminal, what is said of an empty one."""
     from bench.files import replacing
     from bench.ranking.render import render, to_table
 
@@ -131,7 +136,6 @@ def _put(frame: pd.DataFrame, form: Format, output: Path | None, names: list[str
     elif form != "table":
         sys.stdout.write(render(frame, form).decode())
     elif frame.empty:
-        about = " ".join(names)
-        print(f"no records of {about} under these settings; `temper run {about}` makes some", file=sys.stderr)
+        print(nothing, file=sys.stderr)
     else:
         console().print(to_table(frame))

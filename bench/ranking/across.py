@@ -33,17 +33,20 @@ def across(boards: Sequence[Board]) -> pd.DataFrame:
     for board in boards:
         for key, row in _above(board).items():
             table[key] |= row
-    several = ["mean", "interquartile_mean", "above"] if len(names) > 1 else []
     frame = pd.DataFrame(list(table.values()), columns=[*FIELDS, *names])
     above = frame[names].astype(float)
-    frame["mean"] = above.mean(axis=1, skipna=False)
-    frame["interquartile_mean"] = interquartile_mean(above)
-    frame["above"] = performance_profile(above, [0.0])[:, 0]
-    frame = frame.sort_values(["mean", "method", "version"], ascending=[False, True, True], ignore_index=True)
-    frame = frame[[*FIELDS, *names, *several]]
     shown = [METHOD, *(points(name, name, best=True) for name in names)]
-    shown += [points(name.replace("_", " "), name, best=True) for name in several[:2]]
-    shown += [share("of scenarios above it", name) for name in several[2:]]
+    best = above.mean(axis=1, skipna=False)
+    if len(names) > 1:
+        frame["mean"], frame["interquartile_mean"] = best, interquartile_mean(above)
+        frame["above"] = performance_profile(above, [0.0])[:, 0]
+        shown += [points(name.replace("_", " "), name, best=True) for name in ("mean", "interquartile_mean")]
+        shown += [share("of scenarios above it", "above")]
+    frame = (
+        frame.assign(best=best)
+        .sort_values(["best", "method", "version"], ascending=[False, True, True], ignore_index=True)
+        .drop(columns="best")
+    )
     problems = list(dict.fromkeys(problem for board in boards for problem in board.problems))
     return described(frame, f"Points of robust accuracy over {BASELINE}", _caption(boards), shown, problems=problems)
 
