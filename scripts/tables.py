@@ -64,9 +64,10 @@ def generated() -> dict[Path, bytes]:
         settings[board.named(ACROSS)].append(board)
     files = {Path("docs/methods.md"): _catalogue(shown)}
     files |= {Path("README.md"): _readme(tables[SHOWN][RANKED], [name for name in tables if name != SHOWN])}
-    files |= {TABLES / f"{name}.md": to_markdown(across(several)) for name, several in settings.items()}
+    compared = {name: table for name, several in settings.items() if not (table := across(several)).empty}
+    files |= {TABLES / f"{name}.md": to_markdown(table) for name, table in compared.items()}
     written = {path: text.encode() for path, text in files.items()}
-    written |= {TABLES / f"{name}.csv": render(across(several), "csv") for name, several in settings.items()}
+    written |= {TABLES / f"{name}.csv": render(table, "csv") for name, table in compared.items()}
     for name, frames in tables.items():
         written |= _files(name, frames)
     return written

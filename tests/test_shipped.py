@@ -50,6 +50,14 @@ def test_under_epochs_every_method_has_three_seeds():
     assert all(seeds[:3] == [0, 1, 2] for seeds in rows["seeds"])
 
 
+@pytest.mark.parametrize("setting", [{"recipe": "strong"}])
+def test_other_settings_have_three_seeds_of_a_method_of_each_family(setting):
+    board = leaderboard("digits-linf", leaderboards=SHIPPED, **setting)
+    rows = board[board["family"] != "teacher"]
+    assert {*rows["family"]} == {METHODS[name].info.family for name in METHODS}
+    assert all(seeds == [0, 1, 2] for seeds in rows["seeds"])
+
+
 def test_the_fashion_board_ranks_every_family():
     board = leaderboard("fashion-mnist-small-linf", leaderboards=SHIPPED)
     ranked = board[board["status"] == "ranked"]
