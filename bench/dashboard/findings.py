@@ -108,12 +108,12 @@ def _followers(
     """The second group and by how much, behind all of the first where that is significant, else behind its best."""
     behind_all = not any(ties[a] & ties[b] for a in rows for b in first)
     whom = "it" if len(first) == 1 else "them" if behind_all else names[first[0]]
-    behind = f"behind {whom} by {_margin(first if behind_all else first[:1], rows, robust)}"
-    if len(rows) == 1:
-        return f"{names[rows[0]]} is {behind}"
-    if _all_tied(rows, ties):
-        return f"{_names(rows, names)} are tied {behind}"
-    return f"{names[rows[0]]} is {behind}, not significantly ahead of {_names(rows[1:], names)}"
+    together = len(rows) == 1 or _all_tied(rows, ties)
+    subject = rows if together else rows[:1]
+    behind = f"behind {whom} by {_margin(first if behind_all else first[:1], subject, robust)}"
+    if not together:
+        return f"{names[rows[0]]} is {behind}, not significantly ahead of {_names(rows[1:], names)}"
+    return f"{_names(rows, names)} {'is' if len(rows) == 1 else 'are tied'} {behind}"
 
 
 def _margin(ahead: list[int], behind: list[int], robust: list[float]) -> str:

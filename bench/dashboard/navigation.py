@@ -45,7 +45,7 @@ def page(name: str) -> Any:
 def run() -> None:
     """Draw the page that the address names, below links to all of them, which carry the board along."""
     current = st.navigation([page(name) for name in PLACES], position="hidden")
-    with st.container(horizontal=True, gap="small", key="places"):
+    with st.container(horizontal=True, gap="small", key="line-places"):
         for name, place in PLACES.items():
             link(name, place.title)
     current.run()

@@ -38,7 +38,7 @@ def choose_board(*, withdrawn: bool = False) -> View | None:
     A board on which every record is `withdrawn` is shown where that is asked for.
     """
     names = data.scenarios()
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True, vertical_alignment="bottom", key="line-board"):
         scenario = choose_one("Scenario", "scenario", names, fixed=False, width=260)
         fields = {name: _segments(name) for name in ("ruleset", "budget", "recipe")}
         fields["track"] = _track(scenario)

@@ -10,7 +10,7 @@ SENTENCES = [
     ("a a b b", "m1 and m2 are tied for first place; m3 and m4 are tied behind them by 5.0 to 15.0 points."),
     ("a ab b", "m1 and m2 are tied for first place; m3 is behind m1 by 10.0 points."),
     ("ab a b", "m1 leads, not significantly ahead of m2 and m3."),
-    ("a bc b c", "m1 is first; m2 is behind it by 5.0 to 15.0 points, not significantly ahead of m3 and m4."),
+    ("a bc b c", "m1 is first; m2 is behind it by 5.0 points, not significantly ahead of m3 and m4."),
     ("a a a", "All 3 methods are tied: m1, m2 and m3."),
     ("a", "m1 is the only ranked method."),
     ("a a a a a a a a", "All 8 methods are tied: m1, m2, m3, m4, m5, m6 and 2 more."),

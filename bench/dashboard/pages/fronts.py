@@ -183,7 +183,7 @@ def page() -> None:
     view = choose_board()
     if view is None:
         return
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True, vertical_alignment="bottom", key="line-rows"):
         picked = choose_many("Rows", "pick", view.labels, placeholder="click points, or choose", width=420)
         everything = choose_whether("Show all rows", "everything")
     draw(blocks(view, data.neighbours(view), picked, everything))

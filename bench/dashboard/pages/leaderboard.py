@@ -49,7 +49,7 @@ def page() -> None:
 def _select(view: View) -> Selection:
     """The choosers of what is shown of the board."""
     board = [row for row in view.rows if row["status"] in COMPETING]
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True, vertical_alignment="bottom", key="line-rows"):
         families = choose_many(
             "Family", "family", sorted({row["family"] for row in board}), placeholder="all", width=176
         )
