@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bench.evaluation import Evaluation, evaluate
-    from bench.method import Attack, Batch, Losses, Method, Nets, register
+    from bench.method import Attack, Batch, Losses, Method, Nets, Share, register
     from bench.ranking import leaderboard, load_student
     from bench.scenario import Scenario, load_scenario
     from bench.threat import L2, Linf, Threat
@@ -21,6 +21,7 @@ _HOMES = {
     "Losses": "bench.method",
     "Method": "bench.method",
     "Nets": "bench.method",
+    "Share": "bench.method",
     "register": "bench.method",
     "Evaluation": "bench.evaluation",
     "evaluate": "bench.evaluation",
@@ -43,6 +44,7 @@ __all__ = [
     "Method",
     "Nets",
     "Scenario",
+    "Share",
     "Threat",
     "evaluate",
     "leaderboard",

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from inspect import cleandoc
 from types import SimpleNamespace
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Generator, Tensor, nn
 
 from bench.ascent import Objective
@@ -23,6 +23,8 @@ from bench.errors import ContractError, TemperError
 from bench.registry import Registry
 from bench.scenario import Track
 from bench.threat import Start, Threat
+
+Share = Annotated[float, Field(ge=0, le=1)]  # of a sum, a budget, a progress: a hyper-parameter from 0 to 1
 
 
 class Attack(NamedTuple):
@@ -279,7 +281,8 @@ def make_method(name: str, fields: Mapping[str, Any] | None = None) -> Method:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])
         known = ", ".join(method.model_fields) or "none"
-        raise TemperError(f"method {name!r}, field {where!r}: {problem['msg']} (its fields: {known})") from None
+        said = f"{problem['msg']}, got {problem['input']!r}"
+        raise TemperError(f"method {name!r}, field {where!r}: {said} (its fields: {known})") from None
 
 
 @contextmanager

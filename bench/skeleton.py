@@ -15,7 +15,7 @@ SKELETON = '''"""@NAME: say here what is new, and cite the paper."""
 
 from torch import Tensor
 
-from bench import Attack, Batch, Method, Nets, register
+from bench import Attack, Batch, Method, Nets, Share, register
 from bench.inner import against_soft_labels
 from bench.losses import kl
 
@@ -33,7 +33,7 @@ class @CLASS(Method):
     """The student matches the teacher's clean soft labels, on clean and on adversarial inputs."""
 
     needs = {"teacher"}
-    adversarial_weight: float = 5 / 6  # fields are the hyper-parameters: typed, validated, recorded
+    adversarial_weight: Share = 5 / 6  # fields are the hyper-parameters: typed, validated, recorded
 
     def attack(self, nets: Nets, batch: Batch) -> Attack:
         """What the inner maximisation maximises; runs without gradients, all networks in eval mode."""

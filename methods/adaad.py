@@ -1,8 +1,9 @@
 """Adaptive adversarial distillation (Huang et al., CVPR 2023)."""
 
+from pydantic import PositiveFloat
 from torch import Tensor
 
-from bench import Attack, Batch, Method, Nets, register
+from bench import Attack, Batch, Method, Nets, Share, register
 from bench.inner import against_teacher
 from bench.losses import kl_logits
 
@@ -30,8 +31,8 @@ class AdaAD(Method):
     maximisation follows the gradient through both networks (Eq. 6 and 7)."""
 
     needs = {"teacher"}
-    adversarial_weight: float = 1.0
-    kl_scale: float = 1.0
+    adversarial_weight: Share = 1.0
+    kl_scale: PositiveFloat = 1.0
 
     def attack(self, nets: Nets, batch: Batch) -> Attack:
         return against_teacher(nets)

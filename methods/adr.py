@@ -3,9 +3,10 @@
 from math import cos, pi
 
 import torch.nn.functional as F
+from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
-from bench import Attack, Batch, Method, Nets, register
+from bench import Attack, Batch, Method, Nets, Share, register
 from bench.losses import cross_entropy
 from bench.method import Averaging
 
@@ -32,11 +33,11 @@ class ADR(Method):
     """PGD-AT whose labels, inside and outside, are those of the student's moving average at the clean input: softened,
     mixed with the hard label, and trusted less where the average is wrong. Temperature and trust follow a cosine."""
 
-    temperature_start: float = 2.5
-    temperature_end: float = 2.0
-    trust_start: float = 0.7
-    trust_end: float = 0.95
-    decay: float = 0.995
+    temperature_start: PositiveFloat = 2.5
+    temperature_end: PositiveFloat = 2.0
+    trust_start: NonNegativeFloat = 0.7
+    trust_end: NonNegativeFloat = 0.95
+    decay: Share = 0.995
 
     def averaging(self) -> Averaging:
         return Averaging(self.decay)

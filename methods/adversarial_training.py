@@ -1,5 +1,6 @@
 """Training without a teacher: the baselines that every distillation method must beat."""
 
+from pydantic import NonNegativeFloat
 from torch import Tensor
 
 from bench import Attack, Batch, Method, Nets, register
@@ -63,7 +64,7 @@ class PGDAT(Method):
 class TRADES(Method):
     """Cross entropy on clean inputs, plus the divergence of predictions between clean and adversarial (Eq. 5)."""
 
-    beta: float = 6.0
+    beta: NonNegativeFloat = 6.0
 
     def attack(self, nets: Nets, batch: Batch) -> Attack:
         return against_soft_labels(nets, nets.student(batch.x).softmax(1))

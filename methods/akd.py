@@ -5,9 +5,10 @@ No papers of their own: the benchmark's definitions, simpler than what is publis
 
 from collections.abc import Mapping
 
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from bench import Attack, Batch, Losses, Method, Nets, register
+from bench import Attack, Batch, Losses, Method, Nets, Share, register
 from bench.inner import against_labels
 from bench.losses import cross_entropy, kl_logits
 from bench.networks.discriminators import Game, ImageDiscriminator, adam, binary_cross_entropy, power_iteration
@@ -35,8 +36,8 @@ class AKDInputs(Method):
     fool the teacher."""
 
     needs = {"teacher"}
-    temperature: float = 4.0
-    adversarial_weight: float = 0.5
+    temperature: PositiveFloat = 4.0
+    adversarial_weight: Share = 0.5
 
     def attack(self, nets: Nets, batch: Batch) -> Attack | Tensor:
         return Attack(lambda x: cross_entropy(nets.teacher(x), batch.y))
@@ -71,7 +72,7 @@ class AKDInputs(Method):
 class AKDLoss(KD):
     """Clean knowledge distillation, and the cross entropy on adversarial examples of the student."""
 
-    adversarial_weight: float = 1.0
+    adversarial_weight: NonNegativeFloat = 1.0
 
     def attack(self, nets: Nets, batch: Batch) -> Attack:
         return against_labels(nets, batch)
@@ -108,8 +109,8 @@ class AKDGAN(AKDInputs):
     L_dis = -log D(x) - log(1 - D(x')), the student lowers L_KL, the divergences from the teacher at x and x'.
     """
 
-    gan_weight: float = 1.0
-    width: int = 32
+    gan_weight: NonNegativeFloat = 1.0
+    width: PositiveInt = 32
 
     def setup(self, nets: Nets) -> None:
         channels = nets.shape[0]

@@ -1,8 +1,9 @@
 """Adversarial network compression (Belagiannis et al. 2018)."""
 
 import torch
+from pydantic import NonNegativeFloat
 
-from bench import Batch, Losses, Method, Nets, register
+from bench import Batch, Losses, Method, Nets, Share, register
 from bench.networks.discriminators import Game, adam, binary_cross_entropy, pooled
 from bench.networks.features import feature_map
 from bench.networks.mlp import mlp
@@ -34,9 +35,9 @@ class ANC(Method):
     L_D = BCE(D(h_T), 1) + BCE(D(h_S), 0) + BCE(D(dropout(h_S)), 1)."""
 
     needs = {"teacher"}
-    logit_weight: float = 1.0
-    gan_weight: float = 1.0
-    dropout: float = 0.5
+    logit_weight: NonNegativeFloat = 1.0
+    gan_weight: NonNegativeFloat = 1.0
+    dropout: Share = 0.5
 
     def setup(self, nets: Nets) -> None:
         if self.gan_weight:

@@ -1,8 +1,9 @@
 """Adversarially robust distillation (Goldblum et al., AAAI 2020)."""
 
+from pydantic import PositiveFloat
 from torch import Tensor
 
-from bench import Attack, Batch, Method, Nets, register
+from bench import Attack, Batch, Method, Nets, Share, register
 from bench.inner import against_labels
 from bench.losses import cross_entropy, kl_logits
 
@@ -28,9 +29,9 @@ class ARD(Method):
     """The student matches, on adversarial inputs, the soft labels that the teacher gives to clean ones."""
 
     needs = {"teacher"}
-    temperature: float = 30.0
-    soft_weight: float = 1.0
-    kl_scale: float = 1.0
+    temperature: PositiveFloat = 30.0
+    soft_weight: Share = 1.0
+    kl_scale: PositiveFloat = 1.0
 
     def attack(self, nets: Nets, batch: Batch) -> Attack:
         return against_labels(nets, batch)

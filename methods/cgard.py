@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from bench import Batch, Method, Nets, register
+from bench import Batch, Method, Nets, Share, register
 from bench.losses import cross_entropy, kl_logits
 
 
@@ -31,7 +31,7 @@ class CGARD(Method):
     for it along with the student's, provided that this one serves the teacher (x otherwise)."""
 
     needs = {"teacher"}
-    matched_weight: float = 0.7
+    matched_weight: Share = 0.7
 
     def attack(self, nets: Nets, batch: Batch) -> Tensor:
         def disagreement(pair: Tensor) -> Tensor:

@@ -1,9 +1,10 @@
 """Data-free adversarial distillation (Fang et al. 2019), and robust."""
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor
 
-from bench import Attack, Batch, Losses, Method, Nets, register
+from bench import Attack, Batch, Losses, Method, Nets, Share, register
 from bench.inner import against_soft_labels
 from bench.networks.generators import ImageGenerator
 
@@ -34,9 +35,9 @@ class DFADR(Method):
     student's soft labels are the farthest from the teacher's; the generator looks for inputs on which both differ."""
 
     needs = {"teacher"}
-    adversarial_weight: float = 5 / 6
-    latent: int = 256
-    width: int = 32
+    adversarial_weight: Share = 5 / 6
+    latent: PositiveInt = 256
+    width: PositiveInt = 32
 
     def setup(self, nets: Nets) -> None:
         generator = ImageGenerator(self.latent, nets.shape, nets.threat.bounds, self.width)

@@ -1,6 +1,7 @@
 """Dynamic guidance adversarial distillation (Park and Min, ECCV 2024)."""
 
 import torch
+from pydantic import NonNegativeFloat
 from torch import Tensor
 
 from bench import Attack, Batch, Method, Nets, register
@@ -40,7 +41,7 @@ class DGAD(Method):
     predictions of the teacher are corrected by a swap, and the student's two predictions are held together."""
 
     needs = {"teacher"}
-    consistency_weight: float = 1.0
+    consistency_weight: NonNegativeFloat = 1.0
 
     def attack(self, nets: Nets, batch: Batch) -> Attack:
         return against_teacher(nets)

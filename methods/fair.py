@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import torch
+from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
 from bench import Attack, Batch, Nets, register
@@ -40,9 +41,9 @@ class FairRSLAD(RSLAD):
     """RSLAD, with more weight on classes that fall early: before how many attack steps an example is still classified
     right, averaged over a class and an epoch, decides the weight of the class in the next epoch."""
 
-    beta: float = 2.0
-    min_weight: float = 5 / 6
-    max_weight: float = 5 / 2
+    beta: NonNegativeFloat = 2.0
+    min_weight: PositiveFloat = 5 / 6
+    max_weight: PositiveFloat = 5 / 2
 
     def setup(self, nets: Nets) -> None:
         nets.state["class_weights"] = torch.ones(nets.classes, device=nets.device)
@@ -99,9 +100,9 @@ class ABSLD(RSLAD):
     """RSLAD, with sharper soft labels for hard classes: each class has a temperature of the teacher for adversarial
     inputs and one for clean inputs, which fall where the student's error risk is above the average class's."""
 
-    temperature_rate: float = 0.1
-    min_temperature: float = 0.5
-    max_temperature: float = 5.0
+    temperature_rate: NonNegativeFloat = 0.1
+    min_temperature: PositiveFloat = 0.5
+    max_temperature: PositiveFloat = 5.0
 
     def setup(self, nets: Nets) -> None:
         nets.state["temperatures"] = torch.ones(nets.classes, 2, device=nets.device)  # adversarial, clean

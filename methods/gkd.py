@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from bench import Attack, Batch, Losses, Nets, register
@@ -33,8 +34,8 @@ class GKD(RSLAD):
     """What the family shares: L_D = relu(1 - D(real)) + relu(1 + D(fake)) and L_S = RSLAD - lambda D(fake), where
     lambda ramps up to `gan_weight` over the first tenth of the budget; means, where D gives several scores."""
 
-    gan_weight: float = 0.1
-    width: int = 128
+    gan_weight: NonNegativeFloat = 0.1
+    width: PositiveInt = 128
 
     def discriminator(self, nets: Nets) -> nn.Module:
         """A new D."""
@@ -101,7 +102,7 @@ def of_labels(scores: Tensor, y: Tensor) -> Tensor:
 class GKDLogit(GKD):
     """RSLAD, and the student's softened adversarial logits must pass for the teacher's clean ones."""
 
-    temperature: float = 4.0
+    temperature: PositiveFloat = 4.0
 
     def discriminator(self, nets: Nets) -> nn.Module:
         return MLPDiscriminator(nets.classes, self.width)
@@ -177,7 +178,7 @@ class FeatureGKD(GKD):
 class GKDFeat(FeatureGKD):
     """RSLAD, and the student's adversarial feature maps must pass, patch by patch, for the teacher's clean ones."""
 
-    patches: int = 2
+    patches: PositiveInt = 2
 
     def discriminator(self, nets: Nets) -> nn.Module:
         channels = nets.feature_channels("student") + nets.feature_channels("teacher")
@@ -216,7 +217,7 @@ class GKDEnsemble(FeatureGKD):
     the natural one: softened logits before one discriminator, pooled features before another."""
 
     needs = {"teacher", "natural_teacher"}
-    temperature: float = 4.0
+    temperature: PositiveFloat = 4.0
 
     def discriminator(self, nets: Nets) -> nn.Module:
         channels = min(nets.feature_channels(name) for name in ("student", *self.needs))

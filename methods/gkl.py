@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 import torch
+from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
-from bench import Attack, Batch, Method, Nets, register
+from bench import Attack, Batch, Method, Nets, Share, register
 from bench.inner import against_soft_labels
 from bench.losses import cross_entropy
 from bench.tally import Tally
@@ -56,12 +57,12 @@ class GKL(Method):
     weighted by what the classes looked like in the last epoch, and a cross entropy to soft labels."""
 
     needs = {"teacher"}
-    hard_weight: float = 1.0
-    soft_weight: float = 1.0  # alpha
-    mse_weight: float = 1.0  # beta
-    gamma: float = 0.2  # smooths the weights of the classes
-    temperature: float = 1.0  # of the class means
-    warm_up: float = 0.05  # until this progress the weights of both parts grow
+    hard_weight: NonNegativeFloat = 1.0
+    soft_weight: NonNegativeFloat = 1.0  # alpha
+    mse_weight: NonNegativeFloat = 1.0  # beta
+    gamma: NonNegativeFloat = 0.2  # smooths the weights of the classes
+    temperature: PositiveFloat = 1.0  # of the class means
+    warm_up: Share = 0.05  # until this progress the weights of both parts grow
 
     def setup(self, nets: Nets) -> None:
         if self.mse_weight:

@@ -2,6 +2,7 @@
 
 import torch
 import torch.nn.functional as F
+from pydantic import NonNegativeFloat
 from torch import Tensor
 
 from bench import Batch, Method, Nets, register
@@ -33,7 +34,7 @@ class FastATGradAlign(Method):
     """Adversarial training with one gradient step, and a term that aligns the input gradient at a random point of the
     ball with the one at its centre, so that one step stays enough."""
 
-    alignment_weight: float = 0.2
+    alignment_weight: NonNegativeFloat = 0.2
 
     def attack(self, nets: Nets, batch: Batch) -> Tensor:
         _, batch.gradient = nets.student.input_gradient(lambda logits: cross_entropy(logits, batch.y), batch.x)

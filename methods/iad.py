@@ -1,8 +1,9 @@
 """Introspective adversarial distillation (Zhu et al., ICLR 2022), and the distillation from two teachers under it."""
 
+from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
-from bench import Attack, Batch, Method, Nets, register
+from bench import Attack, Batch, Method, Nets, Share, register
 from bench.inner import against_labels, against_teacher
 from bench.losses import cross_entropy, kl_logits
 from methods.ard import ARD
@@ -35,9 +36,9 @@ class AKD2(Method):
     """On adversarial inputs the student matches the labels, a robust teacher and a natural one."""
 
     needs = {"teacher", "natural_teacher"}
-    robust_weight: float = 0.5
-    natural_weight: float = 0.25
-    temperature: float = 1.0
+    robust_weight: Share = 0.5
+    natural_weight: Share = 0.25
+    temperature: PositiveFloat = 1.0
 
     def attack(self, nets: Nets, batch: Batch) -> Attack:
         return against_labels(nets, batch)
@@ -84,9 +85,9 @@ class IAD1(ARD):
     """ARD at first; then the student trusts its teacher only as far as that is right on the adversarial input, and for
     the rest its own clean prediction."""
 
-    temperature: float = 1.0
-    beta: float = 0.1
-    warm_up: float = 0.3
+    temperature: PositiveFloat = 1.0
+    beta: NonNegativeFloat = 0.1
+    warm_up: Share = 0.3
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
         if not self.beta or batch.progress < self.warm_up:
@@ -127,8 +128,8 @@ class IAD2(AKD2):
     """AKD2 at first; then the robust teacher is trusted only as far as it is right on the adversarial input, and the
     student's own clean prediction takes the rest of its weight."""
 
-    beta: float = 0.1
-    warm_up: float = 0.2
+    beta: NonNegativeFloat = 0.1
+    warm_up: Share = 0.2
 
     def guidance(self, nets: Nets, batch: Batch, student: Tensor) -> Tensor:
         if not self.beta or batch.progress < self.warm_up:
@@ -164,9 +165,9 @@ class AdaIAD(Method):
     """AdaAD, whose teacher sees the adversarial input, with IAD-I's introspection after a warm-up."""
 
     needs = {"teacher"}
-    temperature: float = 1.0
-    beta: float = 0.1
-    warm_up: float = 0.3
+    temperature: PositiveFloat = 1.0
+    beta: NonNegativeFloat = 0.1
+    warm_up: Share = 0.3
 
     def attack(self, nets: Nets, batch: Batch) -> Attack:
         return against_teacher(nets)

@@ -1,5 +1,6 @@
 """Indirect gradient distillation (Lee et al., ICLR 2025): a module that any adversarial distillation can take."""
 
+from pydantic import NonNegativeFloat
 from torch import Tensor
 
 from bench import Batch, Nets, register
@@ -41,7 +42,7 @@ def gradient_matching(nets: Nets, batch: Batch, teacher: Tensor, student: Tensor
 class RSLADIGDM(RSLAD):
     """RSLAD, and the student's logits change from x - d to x + d as the teacher's do, d being the perturbation."""
 
-    alpha: float = 0.9
+    alpha: NonNegativeFloat = 0.9
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
         loss = super().loss(nets, batch)
@@ -74,7 +75,7 @@ class RSLADIGDM(RSLAD):
 class AdaADIGDM(AdaAD):
     """AdaAD, and the student's logits change from x - d to x + d as the teacher's do, d being the perturbation."""
 
-    alpha: float = 5.0
+    alpha: NonNegativeFloat = 5.0
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
         loss = super().loss(nets, batch)

@@ -1,8 +1,9 @@
 """Plain knowledge distillation, without any attack: the control for what a teacher gives on its own."""
 
+from pydantic import PositiveFloat
 from torch import Tensor
 
-from bench import Batch, Method, Nets, register
+from bench import Batch, Method, Nets, Share, register
 from bench.losses import cross_entropy, kl_logits
 
 
@@ -21,8 +22,8 @@ class KD(Method):
     """Soft labels of the robust teacher at a temperature, mixed with the hard labels; clean inputs only."""
 
     needs = {"teacher"}
-    temperature: float = 4.0
-    soft_weight: float = 0.9
+    temperature: PositiveFloat = 4.0
+    soft_weight: Share = 0.9
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
         return self.mixture(nets.teacher(batch.x), nets.student(batch.x), batch.y)

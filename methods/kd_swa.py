@@ -1,8 +1,9 @@
 """Adversarial training smoothed by self-teachers and by averaged weights (Chen et al., ICLR 2021)."""
 
+from pydantic import PositiveFloat
 from torch import Tensor
 
-from bench import Batch, Nets, register
+from bench import Batch, Nets, Share, register
 from bench.losses import cross_entropy
 from bench.method import Averaging
 from methods.adversarial_training import PGDAT
@@ -34,12 +35,12 @@ class KDSWA(PGDAT):
     """PGD-AT whose labels are mixed with the soft labels that a natural and an adversarially trained twin of the
     student give to the adversarial inputs; the average of the weights is delivered."""
 
-    temperature: float = 2.0
-    natural_weight: float = 0.1
-    robust_weight: float = 0.6
-    natural_share: float = 3 / 51
-    robust_share: float = 23 / 51
-    average_from: float = 0.275  # epoch 55 of 200
+    temperature: PositiveFloat = 2.0
+    natural_weight: Share = 0.1
+    robust_weight: Share = 0.6
+    natural_share: Share = 3 / 51
+    robust_share: Share = 23 / 51
+    average_from: Share = 0.275  # epoch 55 of 200
 
     def setup(self, nets: Nets) -> None:
         if self.natural_weight:

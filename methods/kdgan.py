@@ -1,9 +1,10 @@
 """Knowledge distillation with generative adversarial networks (Wang et al., NeurIPS 2018)."""
 
 import torch
+from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
-from bench import Batch, Losses, Method, Nets, register
+from bench import Batch, Losses, Method, Nets, Share, register
 from bench.losses import cross_entropy
 from bench.networks import copied
 from bench.networks.discriminators import Game, binary_cross_entropy
@@ -37,11 +38,11 @@ class KDGAN(Method):
     clean inputs; and the labels that they draw must pass for true ones to a discriminator."""
 
     needs = {"teacher"}
-    alpha: float = 0.8  # of the adversarial terms the tutor's share; the rest is the student's: none at 1
-    student_weight: float = 2.0
-    tutor_weight: float = 1e-4
-    soft_weight: float = 0.3
-    gumbel_temperature: float = 1.0
+    alpha: Share = 0.8  # of the adversarial terms the tutor's share; the rest is the student's: none at 1
+    student_weight: NonNegativeFloat = 2.0
+    tutor_weight: NonNegativeFloat = 1e-4
+    soft_weight: Share = 0.3
+    gumbel_temperature: PositiveFloat = 1.0
 
     def setup(self, nets: Nets) -> None:
         tutor = copied(nets.teacher.module).requires_grad_(True)

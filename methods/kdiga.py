@@ -1,8 +1,9 @@
 """Knowledge distillation with input gradient alignment (Shao et al. 2021)."""
 
+from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
-from bench import Batch, Nets, register
+from bench import Batch, Nets, Share, register
 from bench.losses import cross_entropy, kl_logits
 from methods.kd import KD
 
@@ -30,10 +31,10 @@ from methods.kd import KD
 class KDIGA(KD):
     """KD on clean inputs, and the student's input gradient must be the robust teacher's; no attack."""
 
-    temperature: float = 1.0
-    soft_weight: float = 0.5
-    gradient_weight: float = 0.5
-    kl_scale: float = 0.1  # a mean over 10 classes
+    temperature: PositiveFloat = 1.0
+    soft_weight: Share = 0.5
+    gradient_weight: NonNegativeFloat = 0.5
+    kl_scale: PositiveFloat = 0.1  # a mean over 10 classes
 
     def loss(self, nets: Nets, batch: Batch) -> Tensor:
         if not self.gradient_weight:

@@ -1,5 +1,7 @@
 """Learnable boundary guided adversarial training (Cui et al., ICCV 2021)."""
 
+from pydantic import NonNegativeFloat
+
 from bench import Batch, Losses, Nets, register
 from bench.losses import cross_entropy, kl_logits
 from methods.adversarial_training import TRADES
@@ -27,7 +29,7 @@ class LBGAT(TRADES):
     """The student's adversarial logits must be the clean logits of a guide, a network that learns the clean task at the
     same time and is drawn towards the student; on top, for beta > 0, the divergence of TRADES."""
 
-    beta: float = 0.0
+    beta: NonNegativeFloat = 0.0
 
     def setup(self, nets: Nets) -> None:
         nets.add_student("guide")

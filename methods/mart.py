@@ -1,5 +1,6 @@
 """Misclassification aware adversarial training (Wang et al., ICLR 2020)."""
 
+from pydantic import NonNegativeFloat
 from torch import Tensor
 
 from bench import Attack, Batch, Method, Nets, register
@@ -28,7 +29,7 @@ class MART(Method):
     """Adversarial training with a boosted cross entropy, which also lowers the largest wrong probability, and a
     divergence from clean to adversarial that weighs more where the clean prediction is wrong."""
 
-    beta: float = 5.0
+    beta: NonNegativeFloat = 5.0
 
     def attack(self, nets: Nets, batch: Batch) -> Attack:
         return against_labels(nets, batch, start="gaussian")

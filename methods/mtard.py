@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import torch
+from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
 from bench import Attack, Batch, Method, Nets, register
@@ -41,9 +42,9 @@ class MTARD(Method):
     the loss that fell less, relative to the first step."""
 
     needs = {"teacher", "natural_teacher"}
-    weight_rate: float = 0.025
-    exponent: float = 1.0
-    kl_scale: float = 1.0
+    weight_rate: NonNegativeFloat = 0.025
+    exponent: NonNegativeFloat = 1.0
+    kl_scale: PositiveFloat = 1.0
 
     def setup(self, nets: Nets) -> None:
         """State of two numbers each: of the adversarial loss, of the natural one."""
@@ -99,9 +100,9 @@ class BMTARD(MTARD):
     """MTARD, with a temperature for each teacher: the one whose soft labels have more entropy gets sharper, the other
     one softer."""
 
-    temperature_rate: float = 1e-3
-    min_temperature: float = 1.0
-    max_temperature: float = 10.0
+    temperature_rate: NonNegativeFloat = 1e-3
+    min_temperature: PositiveFloat = 1.0
+    max_temperature: PositiveFloat = 10.0
 
     def setup(self, nets: Nets) -> None:
         super().setup(nets)

@@ -1,6 +1,8 @@
 """Adversarial distillation from a specialised peer (Jung et al., CVPR 2024)."""
 
-from bench import Attack, Batch, Losses, Method, Nets, register
+from pydantic import NonNegativeFloat, PositiveFloat
+
+from bench import Attack, Batch, Losses, Method, Nets, Share, register
 from bench.inner import against_soft_labels
 from bench.losses import cross_entropy, kl_logits
 from bench.method import Averaging
@@ -32,15 +34,15 @@ class PeerAiD(Method):
     """Student and peer learn together, from scratch, on inputs that attack the student: the student matches the peer
     there and its own clean prediction, the peer learns the labels and, a little, the student."""
 
-    temperature: float = 5.0
-    hard_weight: float = 0.0
-    soft_weight: float = 1.0
-    consistency_weight: float = 1.0
-    peer_temperature: float = 1.0
-    peer_hard_weight: float = 1.0
-    peer_soft_weight: float = 0.1
-    kl_scale: float = 0.1  # a mean over 10 classes
-    average_from: float = 214 / 300
+    temperature: PositiveFloat = 5.0
+    hard_weight: NonNegativeFloat = 0.0
+    soft_weight: NonNegativeFloat = 1.0
+    consistency_weight: NonNegativeFloat = 1.0
+    peer_temperature: PositiveFloat = 1.0
+    peer_hard_weight: NonNegativeFloat = 1.0
+    peer_soft_weight: NonNegativeFloat = 0.1
+    kl_scale: PositiveFloat = 0.1  # a mean over 10 classes
+    average_from: Share = 214 / 300
 
     def setup(self, nets: Nets) -> None:
         nets.add_student("peer")

@@ -1,8 +1,9 @@
 """Robust soft label adversarial distillation (Zi et al., ICCV 2021)."""
 
+from pydantic import PositiveFloat
 from torch import Tensor
 
-from bench import Attack, Batch, Method, Nets, register
+from bench import Attack, Batch, Method, Nets, Share, register
 from bench.inner import against_soft_labels
 from bench.losses import kl
 
@@ -27,8 +28,8 @@ class RSLAD(Method):
     """The student matches the teacher's clean soft labels, on clean and on adversarial inputs; no hard labels."""
 
     needs = {"teacher"}
-    adversarial_weight: float = 5 / 6
-    kl_scale: float = 1.0
+    adversarial_weight: Share = 5 / 6
+    kl_scale: PositiveFloat = 1.0
 
     def attack(self, nets: Nets, batch: Batch) -> Attack:
         batch.teacher_logits = nets.teacher(batch.x)

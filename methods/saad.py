@@ -2,6 +2,7 @@
 
 import math
 
+from pydantic import NonNegativeFloat
 from torch import Tensor
 
 from bench import Attack, Batch, Method, Nets, register
@@ -35,9 +36,9 @@ class SAAD(Method):
     such inputs transfer to it. The inner maximisation sees the teacher's logit of the label move to first order."""
 
     needs = {"teacher"}
-    alpha: float = 1.0  # of the gradient term, at the end of training
-    beta: float = 0.0  # of the clean term
-    linear_weight: float = 1.0  # lambda: how far the teacher's logit of the label moves inside the attack
+    alpha: NonNegativeFloat = 1.0  # of the gradient term, at the end of training
+    beta: NonNegativeFloat = 0.0  # of the clean term
+    linear_weight: NonNegativeFloat = 1.0  # lambda: how far the teacher's logit of the label moves inside the attack
 
     def attack(self, nets: Nets, batch: Batch) -> Attack:
         label = batch.y[:, None]

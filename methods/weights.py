@@ -1,6 +1,8 @@
 """Adversarial training with a change to the weights: perturbed against the loss, or averaged over the steps."""
 
-from bench import register
+from pydantic import NonNegativeFloat
+
+from bench import Share, register
 from bench.method import Averaging
 from methods.adversarial_training import PGDAT, TRADES
 
@@ -26,7 +28,7 @@ class TRADESAWP(TRADES):
     """TRADES, whose gradient is taken where the weights are moved to raise its loss, each layer by gamma of its norm
     (Eq. 8 to 10)."""
 
-    gamma: float = 5e-3
+    gamma: NonNegativeFloat = 5e-3
 
     def weight_perturbation(self) -> float:
         return self.gamma
@@ -51,7 +53,7 @@ class TRADESAWP(TRADES):
 class PGDATEMA(PGDAT):
     """PGD-AT, of which the exponential moving average of the weights is delivered."""
 
-    decay: float = 0.999
+    decay: Share = 0.999
 
     def averaging(self) -> Averaging:
         return Averaging(self.decay)

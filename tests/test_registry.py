@@ -236,9 +236,12 @@ def test_a_method_cannot_take_the_name_of_another() -> None:
     ("name", "fields", "message"),
     [
         ("rslda", {}, "unknown method 'rslda'; did you mean rslad"),
-        ("trades", {"bta": 1}, r"method 'trades', field 'bta': .*not permitted \(its fields: beta\)"),
+        ("trades", {"bta": 1}, r"method 'trades', field 'bta': .*not permitted, got 1 \(its fields: beta\)"),
         ("trades", {"beta": "six"}, r"method 'trades', field 'beta': .*valid number"),
         ("natural", {"beta": 1}, r"field 'beta': .*\(its fields: none\)"),
+        ("trades", {"beta": -1}, r"method 'trades', field 'beta': .*greater than or equal to 0, got -1"),
+        ("rslad", {"adversarial_weight": 1.5}, r"field 'adversarial_weight': .*less than or equal to 1, got 1\.5"),
+        ("ard", {"temperature": 0}, r"field 'temperature': .*greater than 0, got 0"),
     ],
 )
 def test_bad_methods_and_fields_are_one_line_that_names_them(
@@ -247,6 +250,15 @@ def test_bad_methods_and_fields_are_one_line_that_names_them(
     with pytest.raises(TemperError, match=message) as caught:
         make_method(name, fields)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_number_of_a_method_has_a_lower_bound_that_its_default_keeps(name: str) -> None:
+    numbers = {field: spec for field, spec in METHODS[name].model_fields.items() if spec.annotation in (int, float)}
+    for field, spec in numbers.items():
+        assert make_method(name, {field: spec.default}) == make_method(name)
+        with pytest.raises(TemperError, match=f"field '{field}': .*greater than"):
+            make_method(name, {field: -1})
 
 
 def test_methods_are_frozen() -> None:

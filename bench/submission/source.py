@@ -25,8 +25,8 @@ ALLOWED = {  # modules that a method may import, with all below them
     *("__future__", "abc", "collections", "copy", "dataclasses", "enum", "functools", "itertools", "math", "operator"),
     *("typing", "numpy", "pydantic", "torch", "methods"),
     *("bench.inner", "bench.losses", "bench.method", "bench.networks", "bench.tally", "bench.threat"),
-    *("bench.Attack", "bench.Batch", "bench.Losses", "bench.Method", "bench.Nets", "bench.register"),
-    *("bench.L2", "bench.Linf", "bench.Threat"),
+    *("bench.Attack", "bench.Batch", "bench.Losses", "bench.Method", "bench.Nets", "bench.Share"),
+    *("bench.register", "bench.L2", "bench.Linf", "bench.Threat"),
 }
 FORBIDDEN = {  # of those, what reaches files, other processes, other code or random states that are not the method's
     *("torch.load", "torch.save", "torch.hub", "torch.multiprocessing", "torch.distributed", "torch.package"),

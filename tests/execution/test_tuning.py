@@ -23,6 +23,7 @@ def test_positive_numbers_of_the_method_and_of_the_optimiser_are_searched() -> N
         "learning_rate": (0.2, 0.05, 0.8),
         "weight_decay": (2e-3, 5e-4, 8e-3),
     }
+    assert search_space(scenario, "ard")["soft_weight"] == (1.0, 0.25, 1.0)
     assert list(search_space(scenario, "natural")) == ["learning_rate", "weight_decay"]
 
 
