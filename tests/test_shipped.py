@@ -50,7 +50,7 @@ def test_under_epochs_every_method_has_three_seeds():
     assert all(seeds[:3] == [0, 1, 2] for seeds in rows["seeds"])
 
 
-@pytest.mark.parametrize("setting", [{"recipe": "strong"}])
+@pytest.mark.parametrize("setting", [{"budget": "m"}, {"recipe": "strong"}], ids=str)
 def test_other_settings_have_three_seeds_of_a_method_of_each_family(setting):
     board = leaderboard("digits-linf", leaderboards=SHIPPED, **setting)
     rows = board[board["family"] != "teacher"]
