@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bench.errors import TemperError
     from bench.evaluation import Evaluation, evaluate
     from bench.method import Attack, Batch, Losses, Method, Nets, Share, register
     from bench.ranking import leaderboard, load_student
@@ -23,6 +24,7 @@ _HOMES = {
     "Nets": "bench.method",
     "Share": "bench.method",
     "register": "bench.method",
+    "TemperError": "bench.errors",
     "Evaluation": "bench.evaluation",
     "evaluate": "bench.evaluation",
     "leaderboard": "bench.ranking",
@@ -45,6 +47,7 @@ __all__ = [
     "Nets",
     "Scenario",
     "Share",
+    "TemperError",
     "Threat",
     "evaluate",
     "leaderboard",

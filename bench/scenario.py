@@ -48,6 +48,7 @@ class DataSpec(Spec):
     path: Path | None = None  # a folder or file on this machine; stays out of the fingerprint
     shape: tuple[Annotated[int, Field(gt=0)], ...]
     classes: int = Field(ge=2)
+    bounds: tuple[float, float] = (0.0, 1.0)  # of valid inputs: those of the threat model, which need not be repeated
     split: SplitSpec
     sha256: dict[Literal["train", "validation", "test"], Sha256] = {}
 
@@ -159,6 +160,21 @@ class Scenario(Spec):
     def _can_be_judged(self) -> Scenario:
         if len(self.data.shape) != 3:
             raise ValueError(f"AutoAttack judges images (C, H, W); data.shape = {list(self.data.shape)}")
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bounds_said_once(cls, content: Any) -> Any:
+        """The data have the bounds of the threat model."""
+        threat, data = (content.get(name) if isinstance(content, dict) else None for name in ("threat", "data"))
+        if isinstance(threat, dict) and isinstance(data, dict) and "bounds" in threat:
+            return content | {"data": {"bounds": threat["bounds"]} | data}
+        return content
+
+    @model_validator(mode="after")
+    def _bounds_agree(self) -> Scenario:
+        if self.data.bounds != self.threat.bounds:
+            raise ValueError(f"data.bounds {self.data.bounds} are not the threat.bounds {self.threat.bounds}")
         return self
 
     @model_validator(mode="after")

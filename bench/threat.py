@@ -65,7 +65,7 @@ class Threat(BaseModel):
         """One step of steepest ascent: along the sign (Linf) or the normalised gradient (L2)."""
         if self.norm == "Linf":
             return x_adv + size * gradient.sign()
-        return x_adv + size * gradient / _norms(gradient).clamp_min(1e-12)
+        return x_adv + (size * gradient / _norms(gradient).clamp_min(1e-12)).nan_to_num(0.0)
 
     def start(self, x: Tensor, kind: Start, generator: Generator | None = None) -> Tensor:
         """Where an inner maximisation starts: `uniform` in the ball, `gaussian` = x + 0.001 N(0, 1), `zero` = x."""

@@ -7,6 +7,7 @@ from torch import Tensor
 from bench import Attack, Batch, Method, Nets, register
 from bench.inner import against_teacher
 from bench.losses import kl_logits
+from bench.task import correct
 
 
 def corrected(logits: Tensor, y: Tensor) -> Tensor:
@@ -50,7 +51,7 @@ class DGAD(Method):
         teacher_clean, teacher_adversarial = nets.teacher(batch.x), nets.teacher(batch.x_adv)
         clean, adversarial = nets.student(batch.x), nets.student(batch.x_adv)
         loss = torch.where(
-            teacher_clean.argmax(1) == batch.y,
+            correct(teacher_clean, batch.y),
             kl_logits(corrected(teacher_adversarial, batch.y), adversarial),
             kl_logits(corrected(teacher_clean, batch.y), clean),
         )

@@ -10,6 +10,7 @@ from bench import Attack, Batch, Nets, register
 from bench.inner import against_soft_labels
 from bench.losses import cross_entropy, kl
 from bench.tally import Tally
+from bench.task import correct
 from methods.mtard import decay
 from methods.rslad import RSLAD
 
@@ -55,7 +56,7 @@ class FairRSLAD(RSLAD):
 
         def objective(x: Tensor) -> Tensor:
             logits = nets.student(x)
-            batch.steps_right = batch.steps_right + (logits.argmax(1) == batch.y)
+            batch.steps_right = batch.steps_right + correct(logits, batch.y)
             return kl(batch.target, logits)
 
         return attack._replace(objective=objective)

@@ -17,6 +17,7 @@ from bench.ascent import ascend
 from bench.losses import margin
 from bench.ranking import load_student
 from bench.scenario import load_scenario
+from bench.task import NO_ANSWER, predicted
 from bench.threat import Threat
 
 STEPS = 50  # of the attack on the reader's image
@@ -31,14 +32,30 @@ class Struck(NamedTuple):
     attacked: Tensor
 
     @property
+    def before(self) -> int:
+        """The class that the student names without attack, -1 where a logit is not finite."""
+        return int(predicted(self.clean[None]))
+
+    @property
+    def after(self) -> int:
+        """The class that it names under attack, likewise."""
+        return int(predicted(self.attacked[None]))
+
+    @property
     def held(self) -> bool:
-        """Whether the answer stayed the same."""
-        return bool(self.clean.argmax() == self.attacked.argmax())
+        """Whether the answer stayed the same; one that is not finite never does."""
+        return self.before == self.after != NO_ANSWER
+
+
+def answer(guess: int) -> str:
+    """A predicted class in words."""
+    return "no class (its logits are not finite)" if guess == NO_ANSWER else str(guess)
 
 
 @st.cache_resource(show_spinner="Reading the test images …", max_entries=4)
 def images(scenario: str) -> tuple[Tensor, Tensor]:
-    """The test split: inputs (N, C, H, W) in [0, 1] and labels (N,). Raises TemperError where the data are not here."""
+    """The test split: inputs (N, C, H, W) inside the scenario's bounds, and labels (N,). Raises TemperError where the
+    data are not here."""
     from bench.data import load
 
     split = load(load_scenario(scenario).data, ("test",))["test"]
@@ -62,21 +79,24 @@ def adversarial(folder: Path, scenario: str, index: tuple[int, ...]) -> Tensor:
 
 
 def strike(module: nn.Module, x: Tensor, threat: Threat) -> Struck:
-    """PGD from one image (C, H, W) in [0, 1] on the margin of what the network says of it; at a radius of 0 nothing."""
+    """PGD from one image (C, H, W) inside the bounds, on the margin of what the network says of it; nothing at a radius
+    of 0, or where it says nothing finite."""
     batch = x[None]
     with torch.no_grad():
         clean = module(batch)
-    found = batch
-    if threat.eps:
-        y, generator = clean.argmax(1), torch.Generator().manual_seed(0)
+    found, y = batch, predicted(clean)
+    if threat.eps and int(y) != NO_ANSWER:
+        generator = torch.Generator().manual_seed(0)
         size = 2.5 * threat.eps / STEPS
         found = ascend(lambda z: margin(module(z), y), batch, threat, steps=STEPS, step_size=size, generator=generator)
     with torch.no_grad():
         return Struck(found[0], clean[0], module(found)[0])
 
 
-def pixels(image: Tensor) -> np.ndarray[Any, Any]:
-    """An image (C, H, W) as Streamlit and PNG take it: (H, W) or (H, W, 3), uint8, small ones enlarged."""
+def pixels(image: Tensor, bounds: tuple[float, float] = (0.0, 1.0)) -> np.ndarray[Any, Any]:
+    """An image (C, H, W) inside `bounds` as Streamlit and PNG take it: (H, W) or (H, W, 3), uint8; small ones are
+    enlarged."""
+    image = (image - bounds[0]) / (bounds[1] - bounds[0])
     grown = image.repeat_interleave(scale := max(1, 160 // image.shape[1]), 1).repeat_interleave(scale, 2)
     array = (255 * grown.clamp(0, 1)).round().byte().permute(1, 2, 0).numpy()
     return array[:, :, 0] if array.shape[2] == 1 else array

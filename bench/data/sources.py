@@ -89,7 +89,7 @@ def _part(path: Path, prefix: str = "") -> Part:
         )
     x, y = found[f"{prefix}x"], found[f"{prefix}y"]
     if x.dtype != torch.uint8 and not x.is_floating_point():
-        raise TemperError(f"{prefix}x of {path} is {x.dtype}: store uint8 in 0 to 255, or floats in [0, 1]")
+        raise TemperError(f"{prefix}x of {path} is {x.dtype}: store uint8 in 0 to 255, or floats inside threat.bounds")
     if y.ndim != 1 or y.is_floating_point() or y.is_complex():
         raise TemperError(f"{prefix}y of {path} is {y.dtype} {list(y.shape)}: store one integer per example")
     return (x if x.dtype == torch.uint8 else x.float()), y.long()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -21,19 +21,24 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Split:
-    """Examples and their labels: x is uint8 (N, ...), or float32 (N, ...) in [0, 1]; y is int64 (N,)."""
+    """Examples and their labels: x is uint8 (N, ...), or float32 (N, ...) inside `bounds`; y is int64 (N,)."""
 
     x: Tensor
     y: Tensor
+    bounds: tuple[float, float] = (0.0, 1.0)  # of valid inputs
 
     def __len__(self) -> int:
         return len(self.y)
 
     def inputs(self, index: Tensor | slice | None = None) -> Tensor:
-        """The examples at `index` (all of them for `None`) as networks take them: float32 in [0, 1], to the bit the
-        same on every device (a GPU multiplies by the inverse of a plain number)."""
+        """The examples at `index` (all of them for `None`) as networks take them: float32 inside the bounds, bytes
+        from the lower to the upper one; to the bit the same on every device (a GPU multiplies by the inverse of a
+        plain number)."""
         x = self.x if index is None else self.x[index]
-        return x.float() / torch.full((), 255.0, device=x.device) if x.dtype == torch.uint8 else x
+        if x.dtype != torch.uint8:
+            return x
+        unit, (low, high) = x.float() / torch.full((), 255.0, device=x.device), self.bounds
+        return unit if self.bounds == (0.0, 1.0) else (low + (high - low) * unit).clamp(low, high)
 
     def digest(self) -> str:
         """SHA-256 of the examples as they are stored, and of their labels."""
@@ -41,7 +46,7 @@ class Split:
 
     def to(self, device: str | torch.device) -> Split:
         """This split on another device."""
-        return Split(self.x.to(device), self.y.to(device))
+        return replace(self, x=self.x.to(device), y=self.y.to(device))
 
 
 def load(spec: DataSpec, names: Sequence[str] = SPLITS, check: bool = True) -> dict[str, Split]:
@@ -62,7 +67,7 @@ def load(spec: DataSpec, names: Sequence[str] = SPLITS, check: bool = True) -> d
     for part in parts.values():
         _fits(part, spec)
     cut = _cut(parts, spec)
-    splits = {name: _take(parts[cut[name][0]], cut[name][1]) for name in names}
+    splits = {name: _take(parts[cut[name][0]], cut[name][1], spec.bounds) for name in names}
     if check:
         for name, split in splits.items():
             _pinned(name, split, spec)
@@ -123,9 +128,9 @@ def _enough(part: str, there: int, sizes: dict[str, int], spec: DataSpec) -> Non
         )
 
 
-def _take(part: Part, index: Tensor) -> Split:
+def _take(part: Part, index: Tensor, bounds: tuple[float, float]) -> Split:
     x, y = part
-    return Split(x[index], y[index])
+    return Split(x[index], y[index], bounds)
 
 
 def _fits(part: Part, spec: DataSpec) -> None:
@@ -142,10 +147,11 @@ def _fits(part: Part, spec: DataSpec) -> None:
             f"labels of {source} run from {int(y.min())} to {int(y.max())}, "
             f"and data.classes = {spec.classes} allows 0 to {spec.classes - 1}"
         )
-    if x.dtype != torch.uint8 and not (float(x.min()) >= 0 and float(x.max()) <= 1):
+    low, high = spec.bounds
+    if x.dtype != torch.uint8 and not (float(x.min()) >= low and float(x.max()) <= high):
         raise TemperError(
             f"inputs of {source} run from {float(x.min()):.4g} to {float(x.max()):.4g}: "
-            "store floats in [0, 1], or bytes (uint8) in 0 to 255"
+            f"store floats in [{low:g}, {high:g}] (threat.bounds), or bytes (uint8) in 0 to 255"
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import TemperError, unknown
-from bench.evaluation.inputs import Judged, judging, prepare
+from bench.evaluation.inputs import Examples, Judged, judging, prepare
 from bench.evaluation.ledger import Ledger
-from bench.protocol import ATTACKS, MISCLASSIFIED, PROTOCOLS, ROBUST, outcome_name
+from bench.protocol import ADAPTIVE, ATTACKS, BLACK_BOX, MISCLASSIFIED, PROTOCOLS, ROBUST, outcome_name
+from bench.task import NO_ANSWER, predicted
 from bench.threat import Threat
 
 Progress = Callable[[float], None]
-ADAPTIVE = "adaptive_"  # begins the column of an adaptive attack
 CHOICES = {"protocol": list(PROTOCOLS), "engine": ["fast", "reference"], "randomness": ["stable", "compat"]}
 
 __all__ = ["Evaluation", "Progress", "evaluate", "judging"]
@@ -32,11 +32,13 @@ class Evaluation:
 
     outcomes: np.ndarray  # uint8 (N,): 0 misclassified, 1..n first attack that broke it, 255 robust
     labels: np.ndarray  # int64 (N,)
-    predictions: np.ndarray  # int64 (N,), on clean inputs
+    predictions: np.ndarray  # int64 (N,), on clean inputs; -1 where the logits are not finite
     adversarial: Tensor = field(repr=False)  # (N, ...), the inputs themselves where nothing broke them
     details: pd.DataFrame = field(repr=False)  # one row an example, see `to_frame`
     index: np.ndarray = field(repr=False)  # int64 (N,), which of the inputs these are: all, but for a shard
     attacks: tuple[str, ...] = ATTACKS
+    protocol: str = "standard"  # what ran: `standard` alone is AutoAttack
+    notes: tuple[str, ...] = ()  # in words, what was done to the model and the examples so that they could be judged
     deviations: tuple[str, ...] = ()  # in words, where these inputs do not allow the attacks as published
     diagnostics: dict[str, Any] = field(default_factory=dict)  # by name: value, threshold, verdict, words
 
@@ -68,29 +70,38 @@ class Evaluation:
 
 
 def evaluate(
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
+    model: Callable[[Tensor], Tensor],
+    x: Examples,
+    y: Examples,
     *,
     threat: Threat,
-    protocol: Literal["standard", "screen", "beyond"] = "standard",
+    protocol: Literal["standard", "screen", "beyond", "black-box"] = "standard",
     engine: Literal["fast", "reference"] = "fast",
     randomness: Literal["stable", "compat"] = "stable",
     seed: int = 0,
     batch_size: int = 256,
+    dtype: torch.dtype | None = torch.float32,
     progress: bool | Progress = False,
-    folder: Path | None = None,
+    folder: str | Path | None = None,
     shard: tuple[int, int] = (1, 1),
     diagnose: bool = True,
     teacher: nn.Module | None = None,
 ) -> Evaluation:
     """Judge `model` on inputs `x` (N, C, H, W) inside the threat's bounds, labels `y` (N,).
 
-    The model maps (B, C, H, W) to logits (B, K) and is put into eval mode meanwhile; its mode, gradients, buffers and
-    the global random state are left as found. `standard` is AutoAttack; `screen` is its APGD-CE and APGD-T alone, about
-    5 times cheaper, and not AutoAttack; `beyond` is AutoAttack, and then further attacks on what it left. With `stable`
-    randomness outcomes depend neither on batches nor on order; `compat` draws what pyautoattack draws. The `reference`
-    engine is pyautoattack itself, and always `compat`.
+    The model maps (B, C, H, W) to logits (B, K): a module (a compiled, scripted, exported or parallel one too) or any
+    callable. It is put into eval mode meanwhile; its mode, gradients, buffers and the global random state are left as
+    found. It computes in `dtype`; for None as it does by itself. `x` and `y` may be tensors, arrays or lists, `y` of
+    any type of whole numbers. What was done so that all fits together is said in `notes` of the result.
+
+    `standard` is AutoAttack; `screen` is its APGD-CE and APGD-T alone, about 5 times cheaper, and not AutoAttack;
+    `beyond` is AutoAttack, and then further attacks on what it left. `black-box` needs no gradient, and is not
+    AutoAttack either: Square, and examples made on the `teacher` where one is given. A quantised model, which has no
+    gradient, is judged so whatever was asked for. An example is right where all logits are finite and the label's is
+    the largest.
+
+    With `stable` randomness outcomes depend neither on batches nor on order; `compat` draws what pyautoattack draws.
+    The `reference` engine is pyautoattack itself, and always `compat`.
 
     Work is saved in `folder` after every target of every attack, and taken up from there by the same call, even after
     a kill. Shard (i, n) judges every n-th block of `batch_size` examples, from the i-th on; a call without a shard on
@@ -98,33 +109,62 @@ def evaluate(
 
     Unless told not to `diagnose`, the soundness diagnostics (of which one needs the `teacher`) look for signs that the
     verdict is too good, and where one is found stronger attacks run; see `diagnostics` and `adaptive` of the result.
+    One that cannot run says so, and loses nothing of the verdict.
 
-    Raises TemperError for inputs that make no sense (out of bounds, wrong labels, NaN logits, no gradient).
+    Raises TemperError for inputs that make no sense (out of bounds, wrong labels, no finite logits, no gradient).
+
+    >>> import torch, bench
+    >>> linear = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+    >>> _ = linear[1].weight.data.copy_(torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 0]])), linear[1].bias.data.zero_()
+    >>> x = torch.tensor([[0.9, 0.1, 0.5, 0.5], [0.5, 0.6, 0.5, 0.5]]).view(2, 1, 2, 2)
+    >>> verdict = bench.evaluate(linear, x, [0, 1], threat=bench.Linf(0.1))
+    >>> verdict.clean_accuracy, verdict.robust_accuracy, verdict.outcomes.tolist()
+    (1.0, 0.5, [255, 1])
     """
     _known(protocol=protocol, engine=engine, randomness=randomness)
     if engine == "reference":
         randomness = "compat"
     _sensible(batch_size, shard, randomness)
-    attacks = PROTOCOLS[protocol]
-    with _reporting(progress) as report, prepare(model, x, y, threat, batch_size) as judged:
+    with _reporting(progress) as report, prepare(model, x, y, threat, batch_size, dtype) as judged:
         if judged.threat.eps == 0:
             ledger = Ledger.begin(judged.x, judged.outcome, 0)
-            return _verdict(judged, *_table(judged, (), [(slice(0, len(x)), ledger)]), (), batch_size)
+            return _verdict(
+                judged, *_table(judged, (), [(slice(0, len(judged.x)), ledger)]), protocol, (), (), batch_size
+            )
+        ran = _possible(judged, protocol)
+        attacks = PROTOCOLS[ran] if teacher is not None or ran != BLACK_BOX else ("square",)
+        from bench.evaluation.engine import deviations
         from bench.evaluation.suite import Suite, make_engine
 
+        notes = deviations(judged.threat, tuple(judged.x.shape[1:]), judged.classes)
+        notes += () if ran != BLACK_BOX else (f"{' and '.join(attacks)} alone: no AutoAttack, which needs a gradient",)
         first = tuple(attack for attack in attacks if attack in ATTACKS)
-        where = folder and folder / judged.fingerprint(first, engine, randomness, seed, batch_size)
-        with_engine = make_engine(engine, judged, seed)
-        together = judged.x.is_cuda and randomness == "stable"
-        suite = Suite(judged.model, with_engine, first, randomness, seed, batch_size, together, where, report)
+        place = Path(folder) / judged.fingerprint(first, engine, randomness, seed, batch_size) if folder else None
+        with_engine, together = make_engine(engine, judged, seed), judged.x.is_cuda and randomness == "stable"
+        suite = Suite(judged.model, with_engine, first, randomness, seed, batch_size, together, place, report)
         ledgers = suite.run(judged.x, judged.y, judged.outcome, shard)
         frame, adversarial, index = _table(judged, first, ledgers)
-        if protocol == "beyond":
+        if ran == "beyond":
             frame, adversarial = _beyond(judged, frame, adversarial, index, seed, batch_size)
-        found = _verdict(judged, frame, adversarial, index, attacks, batch_size)
+        if ran == BLACK_BOX and teacher is not None:
+            frame, adversarial = _transferred(judged, frame, adversarial, index, seed, batch_size, teacher)
+        found = _verdict(judged, frame, adversarial, index, ran, attacks, notes, batch_size)
         if diagnose and shard == (1, 1):
             found = _diagnosed(judged, found, seed, batch_size, teacher)
         return found
+
+
+def _possible(judged: Judged, protocol: str) -> str:
+    """The protocol that can run: `black-box` on a quantised model. Raises TemperError where there is no gradient, and
+    nothing says that there cannot be one."""
+    if protocol == BLACK_BOX or not judged.gradient:
+        return protocol
+    if judged.quantised:
+        return BLACK_BOX
+    raise TemperError(
+        f"the model's logits carry no gradient to its input ({judged.gradient}); white-box attacks would prove "
+        "nothing; protocol='black-box' runs Square alone, which is not AutoAttack"
+    )
 
 
 def _table(
@@ -159,36 +199,73 @@ def _beyond(
     from bench.evaluation.beyond import beyond
 
     x, y = judged.x[index.to(judged.x.device)], judged.y[index.to(judged.y.device)]
+    before = torch.from_numpy(frame["outcome"].to_numpy() == ROBUST)
+    more = beyond(judged.model, x, y, judged.threat, before, seed=seed, batch_size=batch_size)
+    return _fallen(frame, adversarial, more.standing.values(), more.adversarial, len(ATTACKS) + 1)
+
+
+def _transferred(
+    judged: Judged,
+    frame: pd.DataFrame,
+    adversarial: Tensor,
+    index: Tensor,
+    seed: int,
+    batch_size: int,
+    teacher: nn.Module,
+) -> tuple[pd.DataFrame, Tensor]:
+    """Square's table and adversarial examples, with what examples made on the teacher break of what it left."""
+    from bench.evaluation.adaptive import transferred
+
+    where = index.to(judged.x.device)
+    given = (judged.model, judged.x[where], judged.y[where], judged.threat, frame["outcome"].to_numpy())
+    left, x_adv = transferred(*given, judged.like(teacher), seed=seed, batch_size=batch_size)
+    return _fallen(frame, adversarial, [left], x_adv, PROTOCOLS[BLACK_BOX].index("transfer") + 1)
+
+
+def _fallen(
+    frame: pd.DataFrame, adversarial: Tensor, standing: Iterable[Tensor], x_adv: Tensor, number: int
+) -> tuple[pd.DataFrame, Tensor]:
+    """The table and adversarial examples after further attacks: `standing` (N,) is what each left, `x_adv` (N, ...)
+    what they made of the others, and `number` the outcome of the first attack."""
     outcomes = torch.from_numpy(frame["outcome"].to_numpy(copy=True))
     before = left = outcomes == ROBUST
-    more = beyond(judged.model, x, y, judged.threat, before, seed=seed, batch_size=batch_size)
-    for number, still in enumerate(more.standing.values(), start=len(ATTACKS) + 1):
-        outcomes[left & ~still] = number
+    for outcome, still in enumerate(standing, start=number):
+        outcomes[left & ~still] = outcome
         left = still
     fallen = (before & ~left).view(-1, *(1,) * (adversarial.ndim - 1))
-    return frame.assign(outcome=outcomes.numpy()), torch.where(fallen, more.adversarial.to(adversarial), adversarial)
+    return frame.assign(outcome=outcomes.numpy()), torch.where(fallen, x_adv.to(adversarial), adversarial)
 
 
 def _diagnosed(judged: Judged, found: Evaluation, seed: int, batch_size: int, teacher: nn.Module | None) -> Evaluation:
     """The verdict with its diagnostics, and with the stronger attacks that they call for."""
     from bench.evaluation.adaptive import adaptive
-    from bench.evaluation.diagnostics import diagnose
+    from bench.evaluation.diagnostics import Diagnostic, diagnose
 
     given = (judged.model, judged.x, judged.y, judged.threat, found.outcomes)
-    same = teacher if judged.bounds == (0.0, 1.0) else None
-    signs = diagnose(*given, seed=seed, batch_size=batch_size, teacher=same)
-    right = adaptive(*given, signs, seed=seed, batch_size=batch_size, teacher=same)
+    options: dict[str, Any] = {"seed": seed, "batch_size": batch_size}
+    options["teacher"] = None if teacher is None else judged.like(teacher)
+    signs = diagnose(*given, **options, gradients=found.protocol != BLACK_BOX)
+    stopped: dict[str, Diagnostic] = {}
+    right = adaptive(*given, signs, **options, stopped=stopped)
     columns = {ADAPTIVE + name: column for name, column in right.items()}
-    told = {name: sign.to_json() for name, sign in signs.items()}
+    told = {name: sign.to_json() for name, sign in (signs | stopped).items()}
     return replace(found, details=found.details.assign(**columns), diagnostics=told | found.diagnostics)
 
 
 def _verdict(
-    judged: Judged, frame: pd.DataFrame, adversarial: Tensor, index: Tensor, attacks: tuple[str, ...], batch_size: int
+    judged: Judged,
+    frame: pd.DataFrame,
+    adversarial: Tensor,
+    index: Tensor,
+    protocol: str,
+    attacks: tuple[str, ...],
+    deviations: tuple[str, ...],
+    batch_size: int,
 ) -> Evaluation:
     """A verdict from its table: each adversarial example is shown to the model again, in batches of another size."""
     x, y = judged.x[index.to(judged.x.device)], judged.y[index.to(judged.y.device)]
-    inside, fools, distance = _second_look(judged, x, y, adversarial.to(x), batch_size)
+    inside, guessed, distance = _second_look(judged, x, adversarial.to(x), batch_size)
+    fools, silent = guessed != y.cpu(), guessed == NO_ANSWER
     outcome = torch.from_numpy(frame["outcome"].to_numpy(copy=True))
     broken = (outcome != ROBUST) & (outcome != MISCLASSIFIED)
     words = [outcome_name(int(each), attacks) for each in outcome]
@@ -201,31 +278,32 @@ def _verdict(
         details=frame.assign(broken_by=words, distance=distance.numpy(), verified=verified.numpy()),
         index=index.numpy(),
         attacks=attacks,
-        deviations=judged.deviations if attacks else (),
+        protocol=protocol,
+        notes=judged.notes,
+        deviations=deviations,
         diagnostics={
-            "outside_the_ball": _count(broken & ~inside, "{} adversarial examples lie outside the threat model."),
-            "fooling_no_more": _count(
-                broken & inside & ~fools, "{} adversarial examples fool no more in other batches."
-            ),
+            "outside_the_ball": _count(broken & ~inside, "{} adversarial {} outside the threat model", "lie"),
+            "fooling_no_more": _count(broken & inside & ~fools, "{} adversarial {} fooling in other batches", "stop"),
+            "non_finite": _count(silent, "{} {} logits that are not finite", "get"),
         },
     )
 
 
-def _count(which: Tensor, words: str) -> dict[str, Any]:
+def _count(which: Tensor, words: str, verb: str) -> dict[str, Any]:
+    """A diagnostic that fails where there is any example in `which`, bool (N,); `words` has places for how many, and
+    for the examples with their `verb`."""
     count = int(which.sum())
-    verdict = "fail" if count else "pass"
-    return {"value": count, "threshold": 0, "verdict": verdict, "words": words.format(count or "No")}
+    subject = f"example {verb}s" if count == 1 else f"examples {verb}"
+    told = f"{words.format(count or 'No', subject)}."
+    return {"value": count, "threshold": 0, "verdict": "fail" if count else "pass", "words": told}
 
 
 @torch.no_grad()
-def _second_look(
-    judged: Judged, x: Tensor, y: Tensor, adversarial: Tensor, batch_size: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Of each adversarial example (K,): whether it lies in the ball, whether it fools the model, and its distance."""
-    parts = zip(*(tensor.split(batch_size // 2 + 1) for tensor in (y, adversarial)), strict=True)
-    fools = torch.cat([judged.model(point).argmax(1) != labels for labels, point in parts])
+def _second_look(judged: Judged, x: Tensor, adversarial: Tensor, batch_size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each adversarial example (K,): whether it lies in the ball, what the model says to it, and its distance."""
+    guessed = torch.cat([predicted(judged.model(part)) for part in adversarial.split(batch_size // 2 + 1)])
     inside, distance = judged.threat.contains(x, adversarial), judged.threat.distance(x, adversarial)
-    return inside.cpu(), fools.cpu(), distance.cpu()
+    return inside.cpu(), guessed.cpu(), distance.cpu()
 
 
 def _known(**choices: str) -> None:

@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bench.evaluation.diagnostics import Diagnostic, not_run
 from bench.evaluation.found import Found
 from bench.evaluation.network import Network
 from bench.evaluation.noise import Noise
 from bench.evaluation.probe import Attack, Case, Probe, claimed, given_labels, pgd, rescaled
 from bench.evaluation.square import square
 from bench.losses import cross_entropy, margin
+from bench.task import correct
 from bench.threat import Threat
-
-if TYPE_CHECKING:
-    from bench.evaluation.diagnostics import Diagnostic
 
 ANSWERS = {  # which attacks a diagnostic calls for
     "stochastic_forward": ("eot",),
@@ -50,10 +48,12 @@ def adaptive(
     seed: int = 0,
     batch_size: int = 256,
     teacher: nn.Module | None = None,
+    stopped: dict[str, Diagnostic] | None = None,
 ) -> dict[str, np.ndarray]:
     """Which of AutoAttack's survivors are right under each attack that the diagnostics in `tripped` call for.
 
     Inputs x (N, ...) lie in [0, 1], `outcomes` (N,) are AutoAttack's; bool (N,) by name, False for all that it broke.
+    An attack that cannot run is told in `stopped`, where that is given.
     What an attack finds counts if it lies in the ball and fools the model as it is; a model that is stochastic or
     depends on the batch is fooled where the majority of 31 passes is wrong.
 
@@ -71,8 +71,37 @@ def adaptive(
             case = replace(case, model=_Mixed(model, x, batch_size), batch_size=max(1, min(batch_size, len(x)) // 2))
         if "eot" in wanted:
             case, wanted = replace(case, votes=VOTES), ["eot"]
-        attacks = {name: _runs(name, case, teacher) for name in wanted}
-        return {name: _right_under(case, runs) for name, runs in attacks.items() if runs}
+        right: dict[str, np.ndarray] = {}
+        for name in wanted:
+            try:
+                if runs := _runs(name, case, teacher):
+                    right[name] = _right_under(case, runs)
+            except Exception as error:
+                if stopped is None:
+                    raise
+                stopped[f"adaptive_{name}"] = not_run(f"adaptive_{name}", error)
+    return right
+
+
+def transferred(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    threat: Threat,
+    outcomes: np.ndarray,
+    teacher: nn.Module,
+    *,
+    seed: int = 0,
+    batch_size: int = 256,
+) -> tuple[Tensor, Tensor]:
+    """Which of the survivors in `outcomes` (N,) are right on examples made on the teacher by PGD-200, bool (N,); and
+    these examples (N, ...), the inputs themselves where they do not fool."""
+    case = Case(model, x, y, threat, outcomes, seed, batch_size)
+    x_adv = x.clone()
+    with case.undisturbed(teacher):
+        _, run = _runs("transfer", case, teacher)[0]
+        fallen = case.attack(case.standing, run, "transfer", into=x_adv) >= 0
+    return (case.standing & ~fallen).cpu(), x_adv.cpu()
 
 
 def _runs(name: str, case: Case, teacher: nn.Module | None) -> list[tuple[str, Attack]]:
@@ -111,7 +140,7 @@ def _eot(network: Network, threat: Threat) -> Attack:
             wrong, direction = torch.zeros_like(y), torch.zeros_like(x)
             for _draw in range(EOT_DRAWS):
                 logits, _, gradient = network.value_and_gradient(partial(given_labels, cross_entropy, y), point)
-                wrong, direction = wrong + (logits.argmax(1) != y), direction + gradient
+                wrong, direction = wrong + ~correct(logits, y), direction + gradient
             better = (wrong >= most).nonzero().squeeze(1)
             best[better], most[better] = point[better], wrong[better]
             point = threat.project(x, threat.step(point, direction, threat.eps / 8))

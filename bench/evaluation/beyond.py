@@ -18,12 +18,14 @@ from torch import Tensor, nn
 from bench.errors import TemperError
 from bench.evaluation.engine import TARGETS, FastEngine
 from bench.evaluation.found import Found
-from bench.evaluation.inputs import judging
+from bench.evaluation.inputs import prepare
 from bench.evaluation.network import Network, scaled
 from bench.evaluation.noise import Keyed, Noise, example_keys
+from bench.evaluation.probe import batches
 from bench.evaluation.suite import SAMPLE
 from bench.losses import margin_targeted
 from bench.protocol import BEYOND
+from bench.task import correct
 from bench.threat import Threat
 
 PMA_STEPS = 100  # of each of the two passes of PMA; the objective changes in the middle
@@ -40,7 +42,7 @@ class Beyond:
 
     before: Tensor  # bool (N,), which examples were attacked
     standing: dict[str, Tensor]  # bool (N,) by stage, in the order of BEYOND: what no attack up to its end broke
-    adversarial: Tensor  # (N, ...) in [0, 1], the inputs themselves where nothing was found
+    adversarial: Tensor  # (N, ...) inside the bounds, the inputs themselves where nothing was found
 
     @property
     def left(self) -> Tensor:
@@ -66,45 +68,28 @@ def beyond(
     restarts: int = 5,
     progress: Report | None = None,
 ) -> Beyond:
-    """Attack the examples of x (N, ...) in [0, 1], labels y (N,), that `standing` (bool (N,)) names.
+    """Attack the examples of x (N, ...) inside the bounds, labels y (N,), that `standing` (bool (N,)) names.
 
     They are to be classified right. An example is broken by any point of the threat model with another label, at
     whichever class an attack aimed. Random numbers depend on the seed and the example, not on batches. Passes per
     example, a forward and backward being two: at most 402 for PMA; 2 for each other class (100 at most) and 1818 for
     MALT; 1827 for each of the `restarts`. `progress` is called with the fraction done.
 
-    Raises TemperError for inputs outside [0, 1], labels without a logit, and shapes that do not fit.
+    Raises TemperError for inputs outside the bounds, labels without a logit, and shapes that do not fit.
     """
-    x, y, classes = prepared(model, x, y, threat)
-    if standing.shape != y.shape or standing.dtype != torch.bool:
-        raise TemperError(f"standing must be bool {tuple(y.shape)}, got {standing.dtype} {tuple(standing.shape)}")
-    with judging(model):
-        engine = FastEngine(model, threat, x[:SAMPLE], classes)
+    with prepare(model, x, y, threat, batch_size) as judged:
+        shape = tuple(judged.y.shape)
+        if standing.shape != shape or standing.dtype != torch.bool:
+            raise TemperError(f"standing must be bool {shape}, got {standing.dtype} {tuple(standing.shape)}")
+        engine = FastEngine(judged.model, judged.threat, judged.x[:SAMPLE], judged.classes)
         units = 2 + len(engine.targets("apgd-t")) * (1 + restarts)
-        hunt, left = Hunt(model, x, y, standing, seed, batch_size, units, progress), {}
+        hunt, left = Hunt(judged.model, judged.x, judged.y, standing, seed, batch_size, units, progress), {}
         stages: tuple[Stage, ...] = (_pma, _malt, partial(_restart, restarts))
         for name, stage in zip(BEYOND, stages, strict=True):
             stage(hunt, engine)
             left[name] = hunt.left.cpu().clone()
-    return Beyond(standing.cpu().clone(), left, hunt.x_adv.cpu())
-
-
-def prepared(model: nn.Module, x: Tensor, y: Tensor, threat: Threat) -> tuple[Tensor, Tensor, int]:
-    """Inputs x (N, ...) and labels y (N,) where the model is, and its number of classes; after checks of them.
-
-    Raises TemperError for inputs outside [0, 1], labels without a logit, and shapes that do not fit.
-    """
-    if not len(x) or x.shape[:1] != y.shape:
-        raise TemperError(f"need inputs x (N, ...) and labels y (N,), got {tuple(x.shape)} and {tuple(y.shape)}")
-    if threat.bounds != (0.0, 1.0) or not bool(((x >= 0) & (x <= 1)).all()):
-        raise TemperError(f"inputs must lie in [0, 1], got {x.min():.3g} to {x.max():.3g}, bounds {threat.bounds}")
-    like = next(model.parameters(), x)
-    x, y = x.to(like), y.to(like.device)
-    with judging(model), torch.no_grad():
-        classes = model(x[:1]).shape[1]
-    if y.min() < 0 or y.max() >= classes:
-        raise TemperError(f"labels run from {y.min()} to {y.max()}, the model has {classes} classes")
-    return x, y, classes
+        adversarial = judged.restored(hunt.x_adv.cpu(), torch.arange(len(judged.x)))
+    return Beyond(standing.cpu().clone(), left, adversarial)
 
 
 @dataclass
@@ -126,15 +111,14 @@ class Hunt:
 
     def batches(self) -> list[Tensor]:
         """The places (B,) of the examples that are left."""
-        places = self.left.nonzero().squeeze(1)
-        return list(places.split(self.batch_size)) if len(places) else []
+        return batches(self.left, self.batch_size)
 
     @torch.no_grad()
     def attack(self, threat: Threat, run: Run, *unit: object) -> None:
         """Attack what is left. What lies in the ball and fools the model as it is breaks; `unit` names the noise."""
         for index in self.batches():
             found = run(index, Keyed(self.seed, self.keys[index], *unit))
-            wrong = self.model(found.x_adv).argmax(1) != self.y[index]
+            wrong = ~correct(self.model(found.x_adv), self.y[index])
             broken = found.fooled & wrong & threat.contains(self.x[index], found.x_adv)
             self.x_adv[index[broken]], self.left[index[broken]] = found.x_adv[broken], False
         self.done += 1

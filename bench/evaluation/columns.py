@@ -16,16 +16,18 @@ from torch import Tensor, nn
 
 from bench.errors import TemperError
 from bench.evaluation.apgd import Objective, apgd, start_on_the_sphere
-from bench.evaluation.beyond import Hunt, malt_targets, prepared
+from bench.evaluation.beyond import Hunt, malt_targets
 from bench.evaluation.engine import FastEngine
 from bench.evaluation.fab import fab
 from bench.evaluation.found import Found
-from bench.evaluation.inputs import judging
+from bench.evaluation.inputs import prepare
 from bench.evaluation.network import Network
 from bench.evaluation.noise import Noise
+from bench.evaluation.probe import batches
 from bench.evaluation.suite import SAMPLE
 from bench.losses import margin
 from bench.protocol import ROBUST
+from bench.task import correct
 from bench.threat import Threat
 
 CURVE_ATTACK = "apgd-margin + apgd-t at the nearest class"  # what `accuracy_curve` runs: two attacks
@@ -53,9 +55,12 @@ class Curve:
 
 
 def curve_radii(threat: Threat, shape: tuple[int, ...]) -> tuple[float, ...]:
-    """Where the curve is drawn for inputs of this shape in [0, 1]: at 0, at multiples of eps up to 2, and at half the
-    input range, where every ball holds the grey input and nothing can stand but one class: 0.5, in L2 0.5 sqrt(D)."""
-    half = 0.5 if threat.norm == "Linf" else 0.5 * float(np.sqrt(np.prod(shape)))
+    """Where the curve is drawn for inputs of this shape: at 0, at multiples of eps up to 2, and at half the input
+    range, where every ball holds the grey input and nothing can stand but one class: in [0, 1] 0.5, in L2 0.5 sqrt(D).
+    """
+    low, high = threat.bounds
+    half = 0.5 * (high - low)
+    half *= 1.0 if threat.norm == "Linf" else float(np.sqrt(np.prod(shape)))
     return tuple(sorted({*(k * threat.eps for k in MULTIPLES if k * threat.eps < half), threat.eps, half}))
 
 
@@ -70,7 +75,7 @@ def accuracy_curve(
     batch_size: int = 256,
     progress: Callable[[float], None] | None = None,
 ) -> Curve:
-    """Accuracy of `model` on x (N, ...) in [0, 1], labels y (N,), in balls of the threat's norm and growing radius.
+    """Accuracy of `model` on x (N, ...), labels y (N,), in balls of the threat's norm and growing radius.
 
     At each radius, APGD on the margin and APGD on the targeted DLR loss of the class that is nearest by MALT, 50 steps
     each, attack what stood at the smaller ones: an example that is broken there is broken in every larger ball, which
@@ -80,20 +85,20 @@ def accuracy_curve(
 
     Raises TemperError for inputs, labels or radii that make no sense.
     """
-    x, y, classes = prepared(model, x, y, threat)
-    radii = tuple(sorted(set(curve_radii(threat, tuple(x.shape[1:])) if radii is None else map(float, radii))))
-    balls = [_ball(threat, radius) for radius in radii if radius != 0]
-    with judging(model):
-        right = _right(model, x, y, batch_size)
+    with prepare(model, x, y, threat, batch_size) as judged:
+        shape = tuple(judged.x.shape[1:])
+        radii = tuple(sorted(set(curve_radii(threat, shape) if radii is None else map(float, radii))))
+        balls = {radius: _ball(judged.threat, radius / judged.scale) for radius in radii if radius != 0}
+        right = judged.right
         broken_at = torch.where(right, torch.inf, 0.0).double()
-        engine = FastEngine(model, threat, x[:SAMPLE], classes)
-        hunt = Hunt(model, x, y, right, seed, batch_size, 2 * len(balls), progress)
+        engine = FastEngine(judged.model, judged.threat, judged.x[:SAMPLE], judged.classes)
+        hunt = Hunt(judged.model, judged.x, judged.y, right, seed, batch_size, 2 * len(balls), progress)
         pairs = _nearest_pairs(hunt, engine)
-        for ball in balls:
+        for radius, ball in balls.items():
             before = hunt.left.clone()
-            for name, loss, told in (("margin", margin, y), ("nearest", engine.loss, pairs)):
+            for name, loss, told in (("margin", margin, judged.y), ("nearest", engine.loss, pairs)):
                 hunt.attack(ball, partial(_apgd, hunt, engine.network, ball, loss, told), "curve", name, ball.eps)
-            broken_at[before & ~hunt.left] = ball.eps
+            broken_at[before & ~hunt.left] = radius
     return Curve(radii, broken_at.cpu())
 
 
@@ -122,7 +127,7 @@ def minimal_norm(
     batch_size: int = 256,
     progress: Callable[[float], None] | None = None,
 ) -> Tensor:
-    """The size (N,), in the threat's norm, of the smallest perturbation found of each x (N, ...) in [0, 1], labels y.
+    """The size (N,), in the threat's norm, of the smallest perturbation found of each x (N, ...), labels y.
 
     FAB-T without early stop towards each of the 9 likeliest other classes (or all, if there are fewer), 100 steps each,
     and 12 bisections of the way back from the nearest point found. 0 where the model is wrong anyway, infinity where
@@ -131,19 +136,18 @@ def minimal_norm(
 
     Raises TemperError for inputs or labels that make no sense.
     """
-    x, y, classes = prepared(model, x, y, threat)
-    with judging(model):
-        right = _right(model, x, y, batch_size)
-        sizes = torch.where(right, torch.inf, 0.0).to(x)
-        engine = FastEngine(model, threat, x[:SAMPLE], classes)
-        batches = right.nonzero().squeeze(1).split(batch_size)
-        for done, index in enumerate(batches, start=1):
+    with prepare(model, x, y, threat, batch_size) as judged:
+        x, y, unit = judged.x, judged.y, judged.threat
+        sizes = torch.where(judged.right, torch.inf, 0.0).to(x)
+        engine = FastEngine(judged.model, unit, x[:SAMPLE], judged.classes)
+        places = batches(judged.right, batch_size)
+        for done, index in enumerate(places, start=1):
             nearest, size = _nearest(engine, x[index], y[index])
-            nearest = bisected(model, x[index], y[index], nearest)
-            sizes[index] = torch.where(size.isfinite(), threat.distance(x[index], nearest), size)
+            nearest = bisected(judged.model, x[index], y[index], nearest)
+            sizes[index] = torch.where(size.isfinite(), unit.distance(x[index], nearest), size)
             if progress:
-                progress(done / len(batches))
-    return sizes.cpu()
+                progress(done / len(places))
+    return (sizes * judged.scale).cpu()
 
 
 @torch.no_grad()
@@ -152,7 +156,7 @@ def _nearest(engine: FastEngine, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     nearest, smallest = x.clone(), torch.full(y.shape, torch.inf, dtype=x.dtype, device=x.device)
     for rank in engine.targets("fab-t"):
         found = fab(engine.network, x, y, engine.target(x, rank), engine.threat, stop=False)
-        wrong = found.fooled & (engine.network.model(found.x_adv).argmax(1) != y)
+        wrong = found.fooled & ~correct(engine.network.model(found.x_adv), y)
         size = torch.where(wrong, engine.threat.distance(x, found.x_adv), torch.inf)
         nearest[size < smallest] = found.x_adv[size < smallest]
         smallest = torch.minimum(smallest, size)
@@ -170,7 +174,7 @@ def bisected(model: nn.Module, x: Tensor, y: Tensor, x_adv: Tensor, steps: int =
     for _ in range(steps):
         middle = (low + high) / 2
         point = x + middle.view(-1, *(1,) * (x.ndim - 1)) * (x_adv - x)
-        wrong = model(point).argmax(1) != y
+        wrong = ~correct(model(point), y)
         best = torch.where(wrong.view(-1, *(1,) * (x.ndim - 1)), point, best)
         low, high = torch.where(wrong, low, middle), torch.where(wrong, middle, high)
     return best
@@ -190,21 +194,21 @@ def worst_class(outcomes: np.ndarray, labels: np.ndarray) -> tuple[int, float]:
 
 
 def corruption_accuracy(
-    model: nn.Module, corrupted: Tensor, y: Tensor, *, batch_size: int = 256
+    model: nn.Module,
+    corrupted: Tensor,
+    y: Tensor,
+    *,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    batch_size: int = 256,
 ) -> tuple[float, Tensor]:
-    """The share of corrupted inputs (N, ...) in [0, 1] that the model gives their labels y (N,), and which, bool (N,).
+    """The share of corrupted inputs (N, ...) inside `bounds` that the model gives their labels y (N,), and which, bool
+    (N,).
 
     One pass per example. Raises TemperError for inputs or labels that make no sense.
     """
-    corrupted, y, _ = prepared(model, corrupted, y, Threat(norm="Linf", eps=0.0))
-    with judging(model):
-        right = _right(model, corrupted, y, batch_size).cpu()
+    with prepare(model, corrupted, y, Threat(norm="Linf", eps=0.0, bounds=bounds), batch_size) as judged:
+        right = judged.right.cpu()
     return float(right.double().mean()), right
-
-
-@torch.no_grad()
-def _right(model: nn.Module, x: Tensor, y: Tensor, batch_size: int) -> Tensor:
-    return torch.cat([model(part).argmax(1) for part in x.split(batch_size)]) == y
 
 
 def _ball(threat: Threat, radius: float) -> Threat:

@@ -8,6 +8,7 @@ on a robust one.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -17,26 +18,32 @@ import torch
 from torch import Tensor, nn
 
 from bench.evaluation.found import Found
+from bench.evaluation.models import writes_into
 from bench.evaluation.network import raw_gradient
 from bench.evaluation.noise import Noise
-from bench.evaluation.probe import Attack, Case, Probe, are_probabilities, claimed, given_labels, pgd, rescaled
+from bench.evaluation.probe import Attack, Case, Probe, are_probabilities, batches, claimed, given_labels, pgd, rescaled
 from bench.hashing import rng, tensor_digest
 from bench.losses import cross_entropy, margin
 from bench.protocol import ATTACKS
 from bench.threat import Linf, Threat
 
-Verdict = Literal["pass", "warn", "fail"]
+Verdict = Literal["pass", "warn", "fail", "not run"]
 
 POINTS, FEW = 0.01, 3  # a sign trips above this share of the examples, and above this many
 TOLERANCE = 1e-4  # between two passes over the same examples, in units of the median largest logit
 SHORT, LONG, TRANSFER = 50, 200, 20  # steps of PGD
 SCALING_STEPS = 50
 HALF = 0.5  # of the input range
+SEVERAL = {  # the signs of a check that is not called after its only one
+    "passes": ("stochastic_forward", "side_effects", "batch_dependence", "probabilities"),
+    "pgd": ("fgsm_beats_pgd", "more_steps"),
+}
 
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """One sign. It trips where `value` exceeds `threshold`: `warn` calls for a stronger attack, `fail` needs none."""
+    """One sign. It trips where `value` exceeds `threshold`: `warn` calls for a stronger attack, `fail` needs none.
+    One that could not run is `not run`, and counts as tripped."""
 
     name: str
     value: float
@@ -64,20 +71,42 @@ def diagnose(
     seed: int = 0,
     batch_size: int = 256,
     teacher: nn.Module | None = None,
+    gradients: bool = True,
 ) -> dict[str, Diagnostic]:
     """All diagnostics of a model in eval mode with frozen weights, by name, on all examples.
 
     Inputs x (N, ...) lie in [0, 1], y (N,) are labels, `outcomes` (N,) AutoAttack's verdicts; `transfer` is there only
-    with a teacher. Random states, buffers and modes are left as found. Costs about 120 gradients in Linf, 170 in L2,
-    and 20 of the teacher, on survivors; a tenth of that on the others.
+    with a teacher. Those that need the model's `gradients` are left out where it has none. Random states, buffers and
+    modes are left as found. Costs about 120 gradients in Linf, 170 in L2, and 20 of the teacher, on survivors; a tenth
+    of that on the others.
     """
     case = Case(model, x, y, threat, outcomes, seed, batch_size)
+    found: dict[str, Diagnostic] = {}
     with case.undisturbed(*filter(None, [teacher])):
-        signs = [*_passes(case), _zero_gradients(case), _square_gain(case), *_pgd(case), _large_eps(case)]
-        signs += [_transfer(case, teacher)] if teacher else []
-        in_double = any(sign.tripped for sign in signs if sign.name in ("probabilities", "zero_gradients"))
-        signs.append(_logit_scaling(case, in_double))
-    return {sign.name: sign for sign in signs}
+        for check in (_passes, _zero_gradients, _square_gain, _pgd, _large_eps) if gradients else (_passes,):
+            found |= _run(check, case)
+        if teacher:
+            found |= _run(partial(_transfer, teacher=teacher), case)
+        if gradients:
+            doubted = ("probabilities", "zero_gradients")
+            in_double = any(name in found and found[name].tripped for name in doubted)
+            found |= _run(partial(_logit_scaling, in_double=in_double), case)
+    return found
+
+
+def _run(check: Callable[[Case], Iterable[Diagnostic]], case: Case) -> dict[str, Diagnostic]:
+    """The signs of a check by name; that it could not run, where a model that is like no other makes it fail."""
+    try:
+        return {sign.name: sign for sign in check(case)}
+    except Exception as error:
+        name = getattr(check, "func", check).__name__.strip("_")
+        return {sign: not_run(sign, error) for sign in SEVERAL.get(name, (name,))}
+
+
+def not_run(name: str, error: Exception) -> Diagnostic:
+    """What stands in the place of something that failed."""
+    reason = next(iter(str(error).strip().splitlines()), "")
+    return Diagnostic(name, 1.0, 0.0, "not run", f"Could not run: {type(error).__name__}: {reason}".rstrip(": "))
 
 
 def _sign(name: str, value: float, threshold: float, words: str, otherwise: Verdict = "warn") -> Diagnostic:
@@ -97,8 +126,10 @@ def _passes(case: Case) -> list[Diagnostic]:
     first, second = case.logits(), case.logits()
     after = _state(case)
     changed = [name for name, value in before.items() if after[name] != value]
+    changed += ["its input"] if writes_into(case.model) else []
     order = torch.randperm(len(case.x), generator=rng(case.seed, "order")).to(case.x.device)
     third = case.logits(order, max(1, min(case.batch_size, len(case.x)) // 2))
+    first, second, third = (logits.nan_to_num(0.0) for logits in (first, second, third))  # NaN twice is the same
     scale = first.abs().amax(1).median().clamp_min(1e-12)
     again, other = (float((logits - first).abs().amax() / scale) for logits in (second, third))
     told = "outputs are probabilities, where logits are expected"
@@ -123,13 +154,13 @@ def _state(case: Case) -> dict[str, str]:
     return digests | {"Python's random state": str(random.getstate())}
 
 
-def _zero_gradients(case: Case) -> Diagnostic:
+def _zero_gradients(case: Case) -> list[Diagnostic]:
     """Examples on which the gradient of cross-entropy or of the margin is exactly 0, or not finite: 2 gradients.
 
     AutoAttack needs both kinds of loss. A model that says the same of all examples is constant, and hides nothing.
     """
     dead = torch.zeros_like(case.y, dtype=torch.bool)
-    for index in case.right.nonzero().squeeze(1).split(case.batch_size):
+    for index in batches(case.right, case.batch_size):
         for loss in (cross_entropy, margin):
             _, _, gradient = raw_gradient(case.model, partial(given_labels, loss, case.y[index]), case.x[index])
             rows = gradient.flatten(1)
@@ -137,13 +168,13 @@ def _zero_gradients(case: Case) -> Diagnostic:
     if bool(dead.any()):
         logits = case.logits()
         dead &= bool((logits != logits[:1]).any())
-    return _share(case, "zero_gradients", dead, "{} of {} examples have no gradient in cross-entropy or the margin.")
+    return [_share(case, "zero_gradients", dead, "{} of {} examples have no gradient in cross-entropy or the margin.")]
 
 
-def _square_gain(case: Case) -> Diagnostic:
+def _square_gain(case: Case) -> list[Diagnostic]:
     """Examples that random search broke and none of the three attacks with gradients did: free."""
     alone = torch.as_tensor(case.outcomes == ATTACKS.index("square") + 1)
-    return _share(case, "square_gain", alone, "{} of {} examples fell to Square alone, which needs no gradient.")
+    return [_share(case, "square_gain", alone, "{} of {} examples fell to Square alone, which needs no gradient.")]
 
 
 def _pgd(case: Case) -> list[Diagnostic]:
@@ -167,7 +198,7 @@ def _fgsm(network: Probe, threat: Threat) -> Attack:
     return run
 
 
-def _large_eps(case: Case) -> Diagnostic:
+def _large_eps(case: Case) -> list[Diagnostic]:
     """Examples that PGD-50 cannot break in half the input range, Linf for either norm: about 5 gradients.
 
     Those count that a grey image, or one of three others cut to the ball, does break: a constant model hides nothing.
@@ -180,22 +211,22 @@ def _large_eps(case: Case) -> Diagnostic:
     for image in beside:
         fooled |= case.attack(left & ~fooled, partial(_show, case.threat, image), "show") >= 0
     words = "{} of {} examples stand against PGD at half the input range, where images of other classes are in reach."
-    return _share(case, "large_eps", left & fooled, words)
+    return [_share(case, "large_eps", left & fooled, words)]
 
 
 def _show(threat: Threat, image: Tensor, x: Tensor, y: Tensor, noise: Noise) -> Found:
     return claimed(x, threat.project(x, image.expand_as(x)))
 
 
-def _transfer(case: Case, teacher: nn.Module) -> Diagnostic:
+def _transfer(case: Case, teacher: nn.Module) -> list[Diagnostic]:
     """Survivors that fall on the way of PGD-20 on the teacher: 20 gradients of the teacher, 20 passes."""
     run = pgd(Probe(case.model, teacher), case.threat, cross_entropy, TRANSFER)
     words = "{} of {} examples that AutoAttack left robust fall to examples made on the teacher."
-    return _share(case, "transfer", case.attack(case.standing, run, "transfer") >= 0, words)
+    return [_share(case, "transfer", case.attack(case.standing, run, "transfer") >= 0, words)]
 
 
-def _logit_scaling(case: Case, in_double: bool) -> Diagnostic:
+def _logit_scaling(case: Case, in_double: bool) -> list[Diagnostic]:
     """Survivors that fall to APGD-CE on rescaled logits: 50 gradients, in float64 where gradients vanish."""
     run = rescaled(case, cross_entropy, steps=SCALING_STEPS, double=in_double)
     words = "{} of {} examples that AutoAttack left robust fall to APGD-CE on rescaled logits."
-    return _share(case, "logit_scaling", case.attack(case.standing, run, "logit_scaling") >= 0, words)
+    return [_share(case, "logit_scaling", case.attack(case.standing, run, "logit_scaling") >= 0, words)]

@@ -34,6 +34,7 @@ def fab(
             break
         here, label = x[index], y[index]
         point = _step(network, point, here, label, target[index], threat)
+        point = point.where(point.isfinite(), here)
         margin = network.margin(network(point), point, label)
         wrong = margin < 0
         size = threat.distance(here, point)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from bench.ascent import ascend
 from bench.hashing import rng
 from bench.losses import cross_entropy, margin
+from bench.task import correct
 from bench.threat import Threat
 
 STEPS = 20
@@ -33,10 +34,10 @@ def further_attacks(
     for part in range(0, len(x), batch_size):
         inputs, labels = x[part : part + batch_size], y[part : part + batch_size]
         with torch.no_grad():
-            clean = model(inputs).argmax(1) == labels
+            clean = correct(model(inputs), labels)
         for name, x_adv in _candidates(model, inputs, labels, threat, seed, part).items():
             with torch.no_grad():
-                right = model(x_adv).argmax(1) == labels
+                right = correct(model(x_adv), labels)
             verdicts.setdefault(name, []).append(clean & (right | ~threat.contains(inputs, x_adv)))
     return {name: torch.cat(parts).cpu().numpy() for name, parts in verdicts.items()}
 

@@ -57,7 +57,7 @@ class Ledger:
         self.target[broken] = found.target[fooled].cpu().to(torch.int16)
         self.adversarial[broken] = found.x_adv[fooled].cpu()
         seen = found.margin.cpu().float()
-        self.worst[index, attack] = torch.fmin(self.worst[index, attack], seen.where(seen.isfinite(), torch.nan))
+        self.worst[index, attack] = torch.fmin(self.worst[index, attack], seen.where(seen < torch.inf, torch.nan))
         self.forwards[index] += found.forwards.cpu()
         self.backwards[index] += found.backwards.cpu()
         self.done = unit

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.fx.experimental.optimization import fuse
 
-from bench.losses import margin
+from bench.task import correct, lead
 
 NEAR_TIE = 1e-5  # of the logits' size: what is closer to a decision is computed again by the network as it is
 SLOPE_TOLERANCE = 1e-2  # between the gradients of both, of their size: a ReLU at 0 may fall either way
@@ -39,23 +39,24 @@ class Network:
             logits = self(point)
             value = loss(logits)
             (gradient,) = torch.autograd.grad(value.sum(), point)
-        return logits.detach(), value.detach(), gradient
+        return logits.detach(), value.detach(), gradient.nan_to_num(0.0)
 
     def margin(self, logits: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """z_y - max over others (B,), negative where the model is wrong; near 0 by the network as it is."""
-        value = -margin(logits, y)
-        close = near_zero(value, logits).nonzero().squeeze(1)
+        """z_y - max over others (B,), negative where the model is wrong; near 0, and where it is not finite, by the
+        network as it is."""
+        value = lead(logits, y)
+        close = (near_zero(value, logits) | value.isinf()).nonzero().squeeze(1)
         if len(close):
             value[close] = self.exact_margin(x[close], y[close])
         return value
 
     @torch.no_grad()
     def exact_margin(self, x: Tensor, y: Tensor) -> Tensor:
-        """The margin by the network as it is; a tie counts as what `argmax` says."""
+        """The margin by the network as it is, never 0: of a tie it has the sign that `correct` gives it."""
         logits = self.model(x)
-        value, wrong = -margin(logits, y), logits.argmax(1) != y
+        value = lead(logits, y)
         tiny = torch.finfo(value.dtype).tiny
-        return torch.where(wrong, value.clamp_max(-tiny), value.clamp_min(tiny))
+        return torch.where(correct(logits, y), value.clamp_min(tiny), value.clamp_max(-tiny))
 
 
 def near_zero(value: Tensor, logits: Tensor) -> Tensor:
@@ -74,9 +75,9 @@ def make_network(model: nn.Module, x: Tensor) -> Network:
         fast = simplified(model)
         if x.device.type == "cpu":
             fast = fast.to(memory_format=torch.channels_last)
+        (expected, _, slope), (found, _, slope_found) = (raw_gradient(net, _mixture, x) for net in (model, fast))
     except Exception:
         return Network(model)
-    (expected, _, slope), (found, _, slope_found) = (raw_gradient(net, _mixture, x) for net in (model, fast))
     same = found.shape == expected.shape and torch.allclose(found, expected, rtol=1e-4, atol=1e-4)
     same = same and bool((slope_found - slope).norm() <= SLOPE_TOLERANCE * slope.norm())
     return Network(model, fast if same else None)

@@ -19,6 +19,7 @@ from bench.evaluation.network import Network, raw_gradient, scaled
 from bench.evaluation.noise import Keyed, Noise, example_keys
 from bench.hashing import derive
 from bench.protocol import MISCLASSIFIED, ROBUST
+from bench.task import correct
 from bench.threat import Threat
 
 Attack = Callable[[Tensor, Tensor, Noise], Found]  # inputs (B, ...), labels (B,) and noise to what was found
@@ -57,20 +58,23 @@ class Case:
         parts = [self.model(self.x[index]) for index in order.split(batch_size or self.batch_size)]
         return torch.cat(parts)[order.argsort()]
 
-    def attack(self, mask: Tensor, run: Attack, *unit: object) -> Tensor:
+    def attack(self, mask: Tensor, run: Attack, *unit: object, into: Tensor | None = None) -> Tensor:
         """At which step `run` broke the examples of `mask` (N,), int64 (N,); -1 where it did not.
 
-        What it found must lie in the ball and fool the model as it is. `unit` names its random numbers.
+        What it found must lie in the ball and fool the model as it is; it is written `into` (N, ...). `unit` names its
+        random numbers.
         """
         step = torch.full_like(self.y, -1)
-        for index in mask.nonzero().squeeze(1).split(self.batch_size):
+        for index in batches(mask, self.batch_size):
             x, y = self.x[index], self.y[index]
             found = run(x, y, Keyed(self.seed, example_keys(x, y), "diagnostics", *unit))
             x_adv = found.x_adv.to(x)
             with torch.no_grad():
-                votes = torch.stack([self.model(x_adv).argmax(1) != y for _ in range(self.votes)]).sum(0)
+                votes = torch.stack([~correct(self.model(x_adv), y) for _ in range(self.votes)]).sum(0)
             broken = found.fooled & (votes > self.votes // 2) & self.threat.contains(x, x_adv)
             step[index[broken]] = found.iteration[broken]
+            if into is not None:
+                into[index[broken]] = x_adv[broken]
         return step
 
     @contextmanager
@@ -78,7 +82,7 @@ class Case:
         """Inside, random numbers follow the seed; afterwards their states, buffers and modes are as they were."""
         modules = [module for model in (self.model, *others) for module in model.modules()]
         modes = [module.training for module in modules]
-        buffers = [{name: (b, b.clone()) for name, b in module._buffers.items() if b is not None} for module in modules]
+        buffers = [(m, name, b, b.clone()) for m in modules for name, b in m.named_buffers(recurse=False)]
         states, devices = (random.getstate(), np.random.get_state()), [self.x.device] if self.x.is_cuda else []
         try:
             with torch.random.fork_rng(devices=devices):
@@ -87,9 +91,16 @@ class Case:
         finally:
             random.setstate(states[0])
             np.random.set_state(states[1])
-            for module, mode, kept in zip(modules, modes, buffers, strict=True):
+            for module, mode in zip(modules, modes, strict=True):
                 module.training = mode
-                module._buffers.update({name: b.copy_(value) for name, (b, value) in kept.items()})
+            for module, name, buffer, value in buffers:
+                setattr(module, name, buffer.copy_(value))
+
+
+def batches(mask: Tensor, size: int) -> list[Tensor]:
+    """The places (B,) of the examples in `mask` (N,), `size` at a time; none where there is none."""
+    places = mask.nonzero().squeeze(1)
+    return list(places.split(size)) if len(places) else []
 
 
 def seed_everything(seed: int, cuda: bool) -> None:

@@ -16,7 +16,7 @@ from bench.errors import TemperError
 from bench.evaluation.engine import TARGETS
 from bench.evaluation.found import Found
 from bench.evaluation.noise import Noise
-from bench.losses import margin
+from bench.task import correct, lead
 from bench.threat import Threat
 
 
@@ -49,7 +49,7 @@ class ReferenceEngine:
         candidates = self.perturb(attack, x, y)
         with torch.no_grad():
             logits = self.model(candidates)
-        found.x_adv, found.fooled, found.margin = candidates, logits.argmax(1) != y, -margin(logits, y)
+        found.x_adv, found.fooled, found.margin = candidates, ~correct(logits, y), lead(logits, y)
         return found
 
     def perturb(self, attack: str, x: Tensor, y: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from bench.evaluation.found import Found
 from bench.evaluation.network import NEAR_TIE, Network, near_zero
 from bench.evaluation.noise import Noise
 from bench.evaluation.windows import Changes, Whole, watch, windows
-from bench.losses import margin
+from bench.task import lead
 from bench.threat import Threat
 
 SHARE = 0.8  # of the image, covered by the first squares
@@ -101,8 +101,9 @@ def _compare(network: Network, view: Whole, changes: Changes, state: _State) -> 
     """The margins (P,) of the changed images and whether they are lower; near-ties by the network as it is."""
     y, before = state.y[changes.index], state.margin[changes.index]
     logits = view.logits(changes)
-    after = -margin(logits, y)
-    close = (((after - before).abs() < NEAR_TIE) | near_zero(after, logits)).nonzero().squeeze(1)
+    after = lead(logits, y)
+    close = ((after - before).abs() < NEAR_TIE) | near_zero(after, logits) | after.isinf()
+    close = close.nonzero().squeeze(1)
     if len(close):
         both = torch.cat([changes[close].onto(view.images), view.images[changes.index[close]]])
         after[close], before[close] = network.exact_margin(both, y[close].repeat(2)).chunk(2)

@@ -17,6 +17,7 @@ from bench.evaluation.inputs import Judged
 from bench.evaluation.ledger import Ledger, Unit
 from bench.evaluation.noise import Keyed, Noise, Stream, example_keys
 from bench.protocol import ROBUST
+from bench.task import correct
 
 SAMPLE = 64  # examples on which a rewritten network is compared with the model
 Randomness = Literal["stable", "compat"]
@@ -127,8 +128,7 @@ class Suite:
     @torch.no_grad()
     def _wrong(self, x: Tensor, y: Tensor) -> Tensor:
         """Where the model as it is errs (B,)."""
-        wrong: Tensor = self.model(x).argmax(1) != y
-        return wrong
+        return ~correct(self.model(x), y)
 
 
 def make_engine(name: str, judged: Judged, seed: int) -> Engine:

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from bench.evaluation.columns import worst_class
-from bench.protocol import ATTACKS, MISCLASSIFIED, ROBUST
+from bench.protocol import ADAPTIVE, ATTACKS, FURTHER, MISCLASSIFIED, ROBUST
 
-OWN = ("verified", "proved")  # of the columns of truth values; every other one is the verdict of a further attack
+BESIDE = (*FURTHER, "beyond")  # the columns that tell who is right under a further attack; others begin with ADAPTIVE
 
 
 def summarise(frame: pd.DataFrame, attacks: Sequence[str] = ATTACKS) -> dict[str, Any]:
@@ -37,4 +37,4 @@ def outcome_hashes(frame: pd.DataFrame) -> dict[str, str]:
 
 
 def _further(frame: pd.DataFrame) -> list[str]:
-    return [str(name) for name in frame.select_dtypes(bool) if name not in OWN]
+    return [name for name in map(str, frame.columns) if name in BESIDE or name.startswith(ADAPTIVE)]

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from bench.data import Split, load
 from bench.errors import TemperError
-from bench.evaluation import Progress, evaluate, judging
+from bench.evaluation import Progress, evaluate
 from bench.evaluation.beyond import beyond
 from bench.evaluation.bounds import hidden_units, proved_robust
 from bench.evaluation.columns import accuracy_curve
 from bench.evaluation.further import further_attacks
+from bench.evaluation.inputs import prepare
 from bench.evaluation.summary import outcome_hashes, summarise
 from bench.execution.job import RESULTS, Job
 from bench.execution.surroundings import surroundings
@@ -88,6 +89,7 @@ def outcomes_of(
         x,
         y,
         threat=scenario.threat,
+        protocol=spec.protocol,
         randomness=spec.randomness,
         progress=lambda done: report(0.7 * done),
         folder=folder,
@@ -124,14 +126,13 @@ def _proved(model: nn.Module, x: Tensor, y: Tensor, left: Tensor, scenario: Scen
 
 
 def beside(model: nn.Module, test: Split, scenario: Scenario) -> dict[str, np.ndarray]:
-    """Which examples are right clean and under each attack beside the score: bool (N,) by name."""
+    """Which examples are right clean and, where there is a gradient, under each attack beside the score: bool (N,) by
+    name."""
     spec = scenario.evaluation
-    x, y = test.inputs(), test.y
-    with judging(model):
-        with torch.no_grad():
-            clean = torch.cat([model(part).argmax(1) for part in x.split(spec.batch_size)]) == y
-        further = further_attacks(model, x, y, scenario.threat, seed=spec.seed, batch_size=spec.batch_size)
-    return {"clean": clean.cpu().numpy()} | further
+    with prepare(model, test.inputs(), test.y, scenario.threat, spec.batch_size) as judged:
+        given = (judged.model, judged.x, judged.y, judged.threat)
+        further = further_attacks(*given, seed=spec.seed, batch_size=spec.batch_size) if not judged.gradient else {}
+        return {"clean": judged.right.cpu().numpy()} | further
 
 
 def _tell(done: float) -> None:

@@ -24,7 +24,7 @@ KNOWN = [*REQUIRED, *sorted(set(MethodInfo.__dataclass_fields__) - {"name", *REQ
 ALLOWED = {  # modules that a method may import, with all below them
     *("__future__", "abc", "collections", "copy", "dataclasses", "enum", "functools", "itertools", "math", "operator"),
     *("typing", "numpy", "pydantic", "torch", "methods"),
-    *("bench.inner", "bench.losses", "bench.method", "bench.networks", "bench.tally", "bench.threat"),
+    *("bench.inner", "bench.losses", "bench.method", "bench.networks", "bench.tally", "bench.task", "bench.threat"),
     *("bench.Attack", "bench.Batch", "bench.Losses", "bench.Method", "bench.Nets", "bench.Share"),
     *("bench.register", "bench.L2", "bench.Linf", "bench.Threat"),
 }

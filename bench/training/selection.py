@@ -14,6 +14,7 @@ from bench.data import Split
 from bench.hashing import rng
 from bench.losses import cross_entropy
 from bench.scenario import Scenario
+from bench.task import correct, predicted
 
 CHUNK = 512  # examples a forward
 
@@ -51,16 +52,16 @@ def measure(module: nn.Module, split: Split, scenario: Scenario, step: int, prog
     for inputs, labels in zip(x.split(CHUNK), y.split(CHUNK), strict=True):
         x_adv = _pgd(module, inputs, labels, scenario, generator)
         with torch.no_grad():
-            predictions.append(module(inputs).argmax(1))
-            robust.append((predictions[-1] == labels) & (module(x_adv).argmax(1) == labels))
+            predictions.append(predicted(module(inputs)))
+            robust.append((predictions[-1] == labels) & correct(module(x_adv), labels))
     module.train(was_training)
-    predicted = torch.cat(predictions)
+    guesses = torch.cat(predictions)
     return Candidate(
         step=step,
         progress=progress,
         robust=torch.cat(robust).double().mean().item(),
-        clean=(predicted == y).double().mean().item(),
-        top_class=predicted.bincount().max().item() / len(predicted),
+        clean=(guesses == y).double().mean().item(),
+        top_class=guesses.unique(return_counts=True)[1].max().item() / len(guesses),
     )
 
 

@@ -376,7 +376,7 @@ def test_what_makes_no_sense_is_refused(net: nn.Module, some: tuple[Tensor, Tens
     wide = Threat(norm="Linf", eps=0.2, bounds=(-1, 1))
     for problem, arguments in {
         r"in \[0, 1\]": (x + 0.5, y, Linf(0.2), standing),
-        "bounds": (x, y, wide, standing),
+        r"in \[-1, 1\]": (4 * x - 1, y, wide, standing),
         "labels run": (x, y + 9, Linf(0.2), standing),
         "need inputs": (x, y[:3], Linf(0.2), standing),
         "standing must be bool": (x, y, Linf(0.2), standing[:3]),

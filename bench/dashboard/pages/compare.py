@@ -22,6 +22,7 @@ from bench.ranking.collect import Entry
 from bench.ranking.explanation import ALPHA, Explanation, row_named
 from bench.ranking.statistics import mcnemar
 from bench.ranking.words import missing
+from bench.task import predicted
 
 MOST = 5  # rows that are compared at once
 SHOWN = 6  # test images
@@ -198,11 +199,13 @@ def _pictures(view: View, other: Entry, index: np.ndarray, name: str) -> Picture
     scenario = view.board.scenario
     x, y = live.images(scenario.name)
     found = live.adversarial(other.folder, scenario.name, tuple(int(k) for k in index))
-    guessed = live.student(other.folder)(found).argmax(1)
+    guessed, bounds = predicted(live.student(other.folder)(found)), scenario.threat.bounds
     groups = []
     for place, k in enumerate(index):
-        shown = Picture(live.pixels(x[k]), f"image {k}: {int(y[k])}")
-        fooled = Picture(live.pixels(found[place]), f"{shortened(name, 20)} says {int(guessed[place])}")
+        shown = Picture(live.pixels(x[k], bounds), f"image {k}: {int(y[k])}")
+        fooled = Picture(
+            live.pixels(found[place], bounds), f"{shortened(name, 20)} says {live.answer(int(guessed[place]))}"
+        )
         change = Picture(live.difference(x[k], found[place], scenario.threat.eps), "the change")
         groups.append([shown, fooled, change])
     return Pictures(groups)

@@ -20,6 +20,8 @@ from bench.dashboard.text import listed, shortened
 from bench.dashboard.view import View
 from bench.dashboard.widgets import choose_board, choose_number, choose_one
 from bench.errors import TemperError
+from bench.task import NO_ANSWER
+from bench.threat import Threat
 
 LEVELS = 15  # of ink, one hexadecimal digit a pixel
 WIDEST = 2.0  # the largest radius, in those of the scenario
@@ -40,7 +42,7 @@ def blocks(view: View, x: Tensor, label: int | None, chosen: str, eps: float) ->
     own = struck[chosen]
     return [
         Finding(strike_finding(chosen, own, eps)),
-        _pictures(x, own, label, eps),
+        _pictures(x, own, label, threat),
         Chart(_logits(own), "Bars of the logits under attack, with those of the unchanged image as marks.", "logits"),
         Heading("Which methods hold"),
         Finding(holding_finding(struck)),
@@ -52,13 +54,11 @@ def blocks(view: View, x: Tensor, label: int | None, chosen: str, eps: float) ->
 
 def strike_finding(name: str, struck: Struck, eps: float) -> str:
     """What became of a student's answer."""
-    before, after = int(struck.clean.argmax()), int(struck.attacked.argmax())
+    before, after = live.answer(struck.before), live.answer(struck.after)
     if not eps:
         return f"{name} says {before}. At eps = 0 nothing is changed."
     held = (
-        f"{name} says {before}, and stays with it"
-        if before == after
-        else f"{name} says {before}, and {after} under attack"
+        f"{name} says {before}, and stays with it" if struck.held else f"{name} says {before}, and {after} under attack"
     )
     return f"{held} (eps = {eps:.3g})."
 
@@ -76,12 +76,10 @@ def holding(struck: Mapping[str, Struck], label: int | None) -> pd.DataFrame:
     """What each row says before and under attack, and by what margin."""
     table = []
     for name, each in struck.items():
-        before, after = int(each.clean.argmax()), int(each.attacked.argmax())
-        right = {} if label is None else {"right at first": "yes" if before == label else "no"}
-        table.append(
-            {"row": name, "says": before, **right, "under attack": after, "holds": "yes" if each.held else "no"}
-        )
-    return pd.DataFrame(table)
+        right = {} if label is None else {"right at first": "yes" if each.before == label else "no"}
+        says = {"row": name, "says": each.before, **right, "under attack": each.after}
+        table.append(says | {"holds": "yes" if each.held else "no"})
+    return pd.DataFrame(table).replace(NO_ANSWER, "no class")
 
 
 def from_ink(ink: str, shape: tuple[int, ...]) -> Tensor:
@@ -108,7 +106,7 @@ def page() -> None:
         eps = _radius(view)
         chosen = choose_one("Student", "student", view.labels, fixed=False)
     with right:
-        if image.any():
+        if (image != image.min()).any():
             draw(blocks(view, image, label, chosen, eps))
         else:
             st.info("Draw something: every student will say what it sees.")
@@ -120,7 +118,8 @@ def _image(view: View, x: Tensor, y: Tensor) -> tuple[Tensor, int | None]:
     source = choose_one("Image", "image", [TEST, DRAWN] if grey else [TEST])
     if source == DRAWN:
         ink = drawing_pad(view.board.scenario.data.shape)
-        return from_ink(ink, view.board.scenario.data.shape), None
+        low, high = view.board.scenario.threat.bounds
+        return low + (high - low) * from_ink(ink, view.board.scenario.data.shape), None
     number = int(choose_number("Number", "number", 0, len(x) - 1, 0))
     return x[number], int(y[number])
 
@@ -148,14 +147,13 @@ def _students(view: View) -> tuple[dict[str, nn.Module], list[str]]:
     return found, missing
 
 
-def _pictures(x: Tensor, own: Struck, label: int | None, eps: float) -> Pictures:
-    said = int(own.attacked.argmax())
+def _pictures(x: Tensor, own: Struck, label: int | None, threat: Threat) -> Pictures:
     return Pictures(
         [
             [
-                Picture(live.pixels(x), "the image" if label is None else f"the image: {label}"),
-                Picture(live.pixels(own.image), f"under attack: {said}"),
-                Picture(live.difference(x, own.image, eps), "the change"),
+                Picture(live.pixels(x, threat.bounds), "the image" if label is None else f"the image: {label}"),
+                Picture(live.pixels(own.image, threat.bounds), f"under attack: {live.answer(own.after)}"),
+                Picture(live.difference(x, own.image, threat.eps), "the change"),
             ]
         ]
     )
