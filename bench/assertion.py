@@ -6,6 +6,7 @@ The model is given, the test images are a sample: only the images' part of the u
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,7 +23,7 @@ from bench.ranking.reproduction import outcome_changes
 from bench.scenario import Scenario, load_scenario
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor
 
     from bench.data import Split
 
@@ -82,23 +83,23 @@ class Verdict:
 
 
 def judge(
-    model: nn.Module,
+    model: Callable[[Tensor], Tensor],
     scenario: str | Path | Scenario,
     *,
     examples: int | None = None,
     protocol: Protocol = "standard",
     batch_size: int | None = None,
 ) -> Verdict:
-    """The verdict on a model (images (B, C, H, W) in [0, 1] to logits (B, K)), on the first `examples` of the test
-    split of a scenario (on all, for None), where the model lies. Raises TemperError for what makes no sense."""
+    """The verdict on a model (inputs (B, ...) inside the scenario's bounds to logits (B, K), anything that
+    `bench.evaluate` takes), on the first `examples` of the test split of a scenario (on all, for None), where the model
+    lies. Raises TemperError for what makes no sense."""
     found = scenario if isinstance(scenario, Scenario) else load_scenario(scenario)
     spec = found.evaluation
     test = _examples(found, examples)
-    device = next((parameter.device for parameter in model.parameters()), "cpu")
     evaluation = evaluate(
         model,
-        test.inputs().to(device),
-        test.y.to(device),
+        test.inputs(),
+        test.y,
         threat=found.threat,
         protocol=protocol,
         randomness=spec.randomness,
@@ -107,7 +108,7 @@ def judge(
         diagnose=False,
     )
     fixed = found.model_dump(mode="json", include={"threat", "evaluation"}, exclude={"evaluation": {"batch_size"}})
-    fixed |= {"protocol": protocol, "evaluator": EVALUATOR_VERSION, "examples": test.digest()}
+    fixed |= {"protocol": evaluation.protocol, "evaluator": EVALUATOR_VERSION, "examples": test.digest()}
     return Verdict(evaluation.outcomes, evaluation.attacks, digest(fixed))
 
 

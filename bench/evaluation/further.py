@@ -42,6 +42,19 @@ def further_attacks(
     return {name: torch.cat(parts).cpu().numpy() for name, parts in verdicts.items()}
 
 
+class _Placed(nn.Module):
+    """A model with a weight: torchattacks asks the first one for its device."""
+
+    def __init__(self, model: nn.Module, x: Tensor) -> None:
+        super().__init__()
+        self.place, self.model = nn.Parameter(x.new_zeros(()), requires_grad=False), model
+        self.training = model.training
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.model(x)
+        return logits
+
+
 def _loss_at(loss: Callable[[Tensor, Tensor], Tensor], model: nn.Module, y: Tensor, x: Tensor) -> Tensor:
     return loss(model(x), y)
 
@@ -49,7 +62,7 @@ def _loss_at(loss: Callable[[Tensor, Tensor], Tensor], model: nn.Module, y: Tens
 def _candidates(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, seed: int, part: int) -> dict[str, Tensor]:
     candidates = {}
     if threat.norm == "Linf" and threat.bounds == (0.0, 1.0):
-        candidates["fgsm"] = torchattacks.FGSM(model, eps=threat.eps)(x, y)
+        candidates["fgsm"] = torchattacks.FGSM(_Placed(model, x), eps=threat.eps)(x, y)
     for name, loss in (("pgd-20", cross_entropy), ("cw", margin)):
         candidates[name] = ascend(
             partial(_loss_at, loss, model, y),

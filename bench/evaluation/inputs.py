@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import TemperError
-from bench.evaluation.models import Batched, Copying, InPrecision, Rescaled, adapt
+from bench.evaluation.models import Batched, Copying, InPrecision, Rescaled, adapt, is_called
 from bench.hashing import digest, tensor_digest
 from bench.protocol import EVALUATOR_VERSION, MISCLASSIFIED, ROBUST
 from bench.task import NO_ANSWER, lead, predicted
@@ -78,7 +78,7 @@ class Judged:
             "protocol": [str(part) for part in protocol],
             "evaluator": EVALUATOR_VERSION,
         }
-        if self.notes or not state:  # what a callable computes is in none of its tensors
+        if is_called(self.model) or not state:  # what a callable computes is in none of its tensors
             identity["answers"] = tensor_digest({"margins": self.margins})
         return digest(identity)[:16]
 
@@ -243,7 +243,8 @@ def _answer(module: nn.Module, x: Tensor) -> Any:
     try:
         return module(x)
     except Exception as error:
-        reason = next(iter(str(error).strip().splitlines()), "no reason given")
+        lines = [line for line in str(error).splitlines() if line.strip()] or ["no reason given"]
+        reason = lines[-1 if "TorchScript" in lines[0] else 0]
         raise TemperError(f"the model fails on a batch {tuple(x.shape)}: {type(error).__name__}: {reason}") from error
 
 

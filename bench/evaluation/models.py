@@ -97,7 +97,7 @@ class InPrecision(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         logits = self.model(x if self.dtype is None else x.to(self.dtype))
-        return logits.to(x.dtype) if isinstance(logits, Tensor) else logits
+        return logits if isinstance(logits, tuple | list | dict) else logits.to(x.dtype)
 
 
 class Called(nn.Module):
@@ -116,6 +116,11 @@ class Called(nn.Module):
 def writes_into(module: nn.Module) -> bool:
     """Whether the module is known to write into its input."""
     return any(isinstance(each, Copying) for each in module.modules())
+
+
+def is_called(module: nn.Module) -> bool:
+    """Whether a part is a callable that is no module."""
+    return any(isinstance(each, Called) for each in module.modules())
 
 
 def _unwrapped(model: Any) -> tuple[nn.Module, list[str]]:

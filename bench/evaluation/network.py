@@ -78,7 +78,8 @@ def make_network(model: nn.Module, x: Tensor) -> Network:
         (expected, _, slope), (found, _, slope_found) = (raw_gradient(net, _mixture, x) for net in (model, fast))
     except Exception:
         return Network(model)
-    same = found.shape == expected.shape and torch.allclose(found, expected, rtol=1e-4, atol=1e-4)
+    same = (found.shape, found.dtype) == (expected.shape, expected.dtype)
+    same = same and torch.allclose(found, expected, rtol=1e-4, atol=1e-4)
     same = same and bool((slope_found - slope).norm() <= SLOPE_TOLERANCE * slope.norm())
     return Network(model, fast if same else None)
 
