@@ -17,7 +17,7 @@ from scipy.stats import binomtest
 from bench.errors import TemperError
 from bench.evaluation import evaluate
 from bench.hashing import digest
-from bench.protocol import EVALUATOR_VERSION, MISCLASSIFIED, ROBUST, outcome_name
+from bench.protocol import EVALUATOR_VERSION, MISCLASSIFIED, PROTOCOLS, ROBUST, outcome_name
 from bench.ranking.mcnemar import mcnemar
 from bench.ranking.reproduction import outcome_changes
 from bench.scenario import Scenario, load_scenario
@@ -108,7 +108,9 @@ def judge(
         diagnose=False,
     )
     fixed = found.model_dump(mode="json", include={"threat", "evaluation"}, exclude={"evaluation": {"batch_size"}})
-    fixed |= {"protocol": evaluation.protocol, "evaluator": EVALUATOR_VERSION, "examples": test.digest()}
+    fixed |= {"protocol": protocol, "evaluator": EVALUATOR_VERSION, "examples": test.digest()}
+    if evaluation.attacks != PROTOCOLS[protocol]:  # a model without a gradient gets others
+        fixed["attacks"] = evaluation.attacks
     return Verdict(evaluation.outcomes, evaluation.attacks, digest(fixed))
 
 
@@ -139,7 +141,7 @@ def fell(before: Verdict, now: Verdict) -> str:
     return "\n  ".join(
         [
             f"robust accuracy fell from {100 * before.accuracy:.1f} %: {now.in_words()}",
-            f"{lost} examples are robust no more, {won} became robust (one-sided McNemar test: p = {p:.2g})",
+            f"{lost} examples lost robustness, {won} gained it (one-sided McNemar test: p = {p:.2g})",
             *lines[:SHOWN],
             *more,
         ]

@@ -127,7 +127,7 @@ def _selection(training: TrainingRecord) -> Iterator[str]:
         yield f"training.curve does not end with a candidate at the last step, {training.steps}"
     for number, candidate in enumerate(curve):
         if candidate.robust > candidate.clean:
-            yield f"training.curve.{number}: more is robust than is right"
+            yield f"training.curve.{number}: robust exceeds clean accuracy"
 
 
 def _training(record: RunRecord, training: TrainingRecord, scenario: Scenario | None) -> Iterator[str]:
@@ -135,7 +135,7 @@ def _training(record: RunRecord, training: TrainingRecord, scenario: Scenario | 
     if training.passes > training.allowed and record.trial.ruleset == "compute":
         yield f"training spent {training.passes:.1f} passes, allowed were {training.allowed:.1f}"
     if training.prices.get("student") != 1:
-        yield f"training.prices.student is {training.prices.get('student')}; a pass is one of the student's"
+        yield f"training.prices.student is {training.prices.get('student')}; it is 1 by definition"
     if scenario:
         yield from _spent(scenario, record, training)
         yield from _candidates(scenario, training)
@@ -160,7 +160,7 @@ def _candidates(scenario: Scenario, training: TrainingRecord) -> Iterator[str]:
     """The selection beside the thresholds and the validation split of the scenario."""
     passed = [sum(c.progress >= due for due in scenario.selection.thresholds()) for c in training.curve]
     if not passed or not _rises([0, *passed[:-1]]):
-        yield "training.curve: candidates were taken at other moments than the scenario's"
+        yield "training.curve: candidates were not taken at the scenario's thresholds"
     for number, candidate in enumerate(training.curve):
         for name in SHARES:
             yield from _share(
@@ -179,12 +179,13 @@ def _collapsed(best: CandidateRecord, classes: int) -> bool:
 def _evaluation(verdict: EvaluationRecord, scenario: Scenario | None) -> Iterator[str]:
     radii, shares = [radius for radius, _ in verdict.curve], [share for _, share in verdict.curve]
     if radii and (not _rises(radii) or not _rises([-share for share in shares], strictly=False)):
-        yield "evaluation.curve: with eps, accuracy falls"
+        yield "evaluation.curve: accuracy must not rise with eps"
     if radii and (radii[0], shares[0]) != (0, verdict.clean):
         yield f"evaluation.curve.0 is {radii[0], shares[0]}, at eps 0 it is clean accuracy, {verdict.clean}"
     for name, sign in verdict.diagnostics.items():
         if (sign["value"] > sign["threshold"]) != (sign["verdict"] != "pass"):
-            yield f"evaluation.diagnostics.{name} says {sign['verdict']} to {sign['value']}, beside {sign['threshold']}"
+            said = f"{sign['verdict']} for {sign['value']}, with threshold {sign['threshold']}"
+            yield f"evaluation.diagnostics.{name} says {said}"
     if scenario:
         if radii and tuple(radii) != curve_radii(scenario.threat, tuple(scenario.data.shape)):
             yield "evaluation.curve: eps are not those at which the scenario's curve is drawn"
@@ -206,7 +207,7 @@ def _best_and_last(record: RunRecord, training: TrainingRecord, verdict: Evaluat
 
 def _share(name: str, share: float, examples: int) -> Iterator[str]:
     if not math.isclose(share * examples, round(share * examples), abs_tol=1e-6):
-        yield f"{name} is {share}, no share of {examples} examples"
+        yield f"{name} is {share}, which is not a fraction of {examples} examples"
 
 
 def _rises(values: Iterable[float], *, strictly: bool = True) -> bool:

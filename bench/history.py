@@ -40,7 +40,7 @@ def against(root: Path, ref: str) -> Findings:
     if records.name == "records":
         released = _changed(records.parent, commit, "releases", "--diff-filter=MD") or []
         found.problems += [
-            f"{records.parent / path}: is changed or gone; a release stays as it is" for path in released
+            f"{records.parent / path}: is changed or missing; a release never changes" for path in released
         ]
     return found
 
@@ -90,7 +90,7 @@ def _compare(records: Path, commit: str, name: str, files: set[str]) -> Findings
     if before is None:
         return Findings()  # a new one
     if not (folder / "record.json").exists():
-        return Findings([f"{folder}: is gone; a record is not deleted, but retracted"])
+        return Findings([f"{folder}: is missing; records are retracted, never deleted"])
     try:
         read_record(folder)
     except TemperError as error:

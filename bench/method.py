@@ -256,6 +256,20 @@ def register(name: str, **info: Any) -> Callable[[type[M]], type[M]]:
     """Class decorator: `@register("rslad", version="zi2021", family="adversarial-kd", reference="arXiv:2108.07969")`.
 
     The keywords are the fields of `MethodInfo`. Raises TemperError when the name is taken, or the class is no Method.
+
+    >>> import bench
+    >>> from bench.losses import kl
+    >>> @bench.register("soft-labels", version="1", family="kd", reference="arXiv:1503.02531")
+    ... class SoftLabels(bench.Method):
+    ...     "The student matches the teacher's soft labels on clean inputs."
+    ...     needs = {"teacher"}
+    ...     temperature: float = 2.0
+    ...
+    ...     def loss(self, nets, batch):
+    ...         target = (nets.teacher(batch.x) / self.temperature).softmax(1)
+    ...         return kl(target, nets.student(batch.x), self.temperature)
+    >>> SoftLabels(temperature=4).model_dump()
+    {'temperature': 4.0}
     """
 
     def decorate(method: type[M]) -> type[M]:

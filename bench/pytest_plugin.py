@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor
 
     from bench.assertion import Protocol, Verdict
     from bench.scenario import Scenario
@@ -23,7 +24,7 @@ UPDATE = "--temper-update"
 
 
 def assert_robust(
-    model: nn.Module,
+    model: Callable[[Tensor], Tensor],
     scenario: str | Path | Scenario,
     at_least: float,
     *,
@@ -36,6 +37,13 @@ def assert_robust(
 
     The interval is Clopper and Pearson's over test images, for this one model; another seed is another model. `screen`
     (APGD-CE and APGD-T) is about 5 times cheaper than AutoAttack, `standard`. `examples` takes the first so many only.
+
+    >>> import torch
+    >>> from bench.pytest_plugin import assert_robust
+    >>> untrained = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    >>> assert_robust(untrained, "digits-linf", at_least=0.7, examples=50, protocol="screen")
+    Traceback (most recent call last):
+    AssertionError: robust accuracy lies below at_least = 70.0 %: ...
     """
     __tracebackhide__ = True
     from bench.assertion import judge, too_low
@@ -55,7 +63,7 @@ class AssertRobust:
 
     def __call__(
         self,
-        model: nn.Module,
+        model: Callable[[Tensor], Tensor],
         scenario: str | Path | Scenario,
         at_least: float | None = None,
         *,

@@ -54,10 +54,10 @@ def chosen(board: Board, methods: Sequence[str] = (), seeds: int = 1, sample: in
     """
     there = {row[0].record.trial.method for row in board.rows}
     if missing := [method for method in methods if method not in there]:
-        raise TemperError(f"no records of {missing[0]} on {board.setting}; there are some of {_list(sorted(there))}")
+        raise TemperError(f"no records of {missing[0]} on {board.setting}; there are records of {_list(sorted(there))}")
     rows = [row for row in board.rows if not methods or row[0].record.trial.method in methods]
     if not rows:
-        raise TemperError(f"no records on {board.setting}: `temper run {board.scenario.name}` makes some")
+        raise TemperError(f"no records on {board.setting}: make some with `temper run {board.scenario.name}`")
     if sample is not None and sample < len(rows):
         rows = [rows[k] for k in np.unique(np.linspace(0, len(rows) - 1, sample).round().astype(int))]
     return [entry for row in rows for entry in row[:seeds]]

@@ -73,7 +73,7 @@ def release(day: str, leaderboards: Path, output: Path | None = None) -> Path:
     year = _parse(day).year
     place = (output or leaderboards / "releases") / day
     if place.exists():
-        raise TemperError(f"release {day} is there already ({place}), and a release stays as it is: take another date")
+        raise TemperError(f"release {day} is there already ({place}), and a release never changes: take another date")
     records = _sound_records(leaderboards)
     commit = _commit(leaderboards)
     _check_tables(leaderboards)
@@ -101,7 +101,7 @@ def _parse(day: str) -> date:
         raise TemperError(f"a release is named by a date such as 2026-11-25, got {day!r}")
     today = datetime.now(UTC).date()
     if parsed > today:
-        raise TemperError(f"{day} is yet to come: today is {today} (UTC)")
+        raise TemperError(f"{day} is in the future: today is {today} (UTC)")
     return parsed
 
 

@@ -18,7 +18,7 @@ def _fraction(value: Any) -> Any:
     try:
         return float(Fraction(value)) if isinstance(value, str) else value
     except ZeroDivisionError:
-        raise ValueError("a fraction over 0") from None
+        raise ValueError("a fraction with denominator 0") from None
 
 
 Radius = Annotated[float, BeforeValidator(_fraction)]  # in the units of the input; files may write "8/255"
@@ -102,7 +102,16 @@ def _norms(delta: Tensor) -> Tensor:
 
 
 def Linf(eps: float) -> Threat:  # noqa: N802
-    """Linf ball of radius `eps` in [0, 1]."""
+    """Linf ball of radius `eps` in [0, 1].
+
+    >>> import torch, bench
+    >>> threat = bench.Linf(0.1)
+    >>> x = torch.tensor([[0.05, 0.5]])
+    >>> threat.project(x, torch.tensor([[-0.3, 0.9]]))
+    tensor([[0.0000, 0.6000]])
+    >>> threat.contains(x, torch.tensor([[0.0, 0.61]]))
+    tensor([False])
+    """
     return Threat(norm="Linf", eps=eps)
 
 

@@ -1,4 +1,4 @@
-"""Records that count no longer: superseded by a better one, or retracted for a reason. They stay, and stay visible.
+"""Records that no longer count: superseded by a better one, or retracted for a reason. They stay, and stay visible.
 
 A mark, and the digest with it, is all that changes in `record.json`. Who sets one, and when, is in docs/policy.md.
 """
@@ -73,7 +73,7 @@ def _replacement(old: Found, row: dict[int, Found]) -> Found:
         if ours != theirs:
             raise TemperError(f"the new row has {field} {theirs!r}, the old one {ours!r}: they cannot be compared")
     if first.row == old.record.trial.row:
-        raise TemperError(f"trial {old.record.trial_id} is of the very row that should replace it")
+        raise TemperError(f"trial {old.record.trial_id} belongs to the row that should replace it")
     if seed not in row:
         raise TemperError(f"the new row has no seed {seed}, the old one has: run it first, rows are replaced whole")
     new = row[seed]
@@ -134,7 +134,7 @@ def _missing_link(record: RunRecord, folder: Path) -> Iterator[str]:
 
 def _check_stamp(folder: Path) -> None:
     for problem in stamp_problems((folder / "record.json").read_bytes()):
-        raise TemperError(f"{folder}: {problem}; put that right before it is marked")
+        raise TemperError(f"{folder}: {problem}; fix that before marking it")
 
 
 def _mark(folder: Path, mark: str, value: str) -> None:

@@ -15,7 +15,7 @@ OPTIONAL = {
 
 
 def doctor(json: AsJson = False) -> None:
-    """Say what is installed, which device is used, and what is missing."""
+    """Show what is installed, which device is used, and what is missing."""
     facts = _facts()
     if json:
         print_json(facts)

@@ -1,4 +1,4 @@
-"""`temper methods` and `temper scenarios`: what there is."""
+"""`temper methods` and `temper scenarios`: list and show them."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def leaderboard(
     explain: Annotated[
         tuple[str, str] | None,
         typer.Option(
-            metavar="A B", help="Say whether row A beats row B, and what would decide it.", show_default=False
+            metavar="A B", help="Say whether row A beats row B, and what it would take to decide.", show_default=False
         ),
     ] = None,
     release: Annotated[
@@ -44,10 +44,14 @@ def leaderboard(
     ] = None,
     ruleset: Annotated[Ruleset, typer.Option(help="Equal compute (the ranked one), or equal epochs.")] = "compute",
     budget: Annotated[Tier, typer.Option(help="The tier.")] = "s",
-    recipe: Annotated[Recipe, typer.Option(help="How training was strengthened.")] = "plain",
+    recipe: Annotated[
+        Recipe, typer.Option(help="plain, or strong (weight averaging and adversarial weight perturbation).")
+    ] = "plain",
     track: Annotated[Track, typer.Option(help="The track.")] = "main",
-    format: Annotated[Format, typer.Option(help="How to print it.")] = "table",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file instead of the terminal.")] = None,
+    format: Annotated[Format, typer.Option(help="Output format.")] = "table",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write to a file instead of the terminal.")
+    ] = None,
     json: AsJson = False,
     leaderboards: Leaderboards = None,
 ) -> None:
@@ -65,16 +69,16 @@ def leaderboard(
     elif explain:
         _explain(_board(names, "explanation", fields, leaderboards), explain, form)
     elif form == "parquet" and output is None:
-        raise TemperError("parquet is no text: name a file with --output FILE")
+        raise TemperError("parquet is not text: give a file with --output FILE")
     else:
         chosen = table or ("ranking" if len(names) == 1 else "across")
         frame = _frame(names, chosen, fields, leaderboards)
         for problem in frame.attrs["problems"]:
             print(f"temper: left out: {problem}", file=sys.stderr)
         about = " ".join(names)
-        nothing = f"no records of {about} under these settings; `temper run {about}` makes some"
+        nothing = f"no records of {about} with these settings; make some with `temper run {about}`"
         if chosen == "across":
-            nothing = "under these settings no method is ranked on any of the scenarios"
+            nothing = "no method is ranked on any scenario with these settings"
         _put(frame, form, output, nothing)
 
 
@@ -107,7 +111,7 @@ def _explain(board: Board, pair: tuple[str, str], form: Format) -> None:
     from bench.ranking.explanation import explain
 
     if form not in ("table", "json"):
-        raise TemperError(f"an explanation is sentences, or JSON with --json; it has no form {form!r}")
+        raise TemperError(f"--explain prints text, or JSON with --json; it has no format {form!r}")
     explanation = explain(board, *pair)
     if form == "json":
         print_json(explanation.to_dict())
@@ -121,7 +125,7 @@ def _release(day: str, leaderboards: Path | None) -> None:
     from bench.release import release
 
     place = release(day, local_leaderboards(leaderboards))
-    print(f"wrote {place}; commit it as it is, it does not change any more")
+    print(f"wrote {place}; commit it as it is: a release never changes")
 
 
 def _put(frame: pd.DataFrame, form: Format, output: Path | None, nothing: str) -> None:

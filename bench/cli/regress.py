@@ -35,7 +35,7 @@ def regress(
         list[str] | None,
         typer.Option("--method", "-m", help="Repeat for several. Default: a sample.", show_default=False),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="The first N seeds of each row.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="Check the first N seeds of each row.")] = 1,
     sample: Annotated[
         int | None,
         typer.Option(
@@ -44,11 +44,13 @@ def regress(
             show_default=False,
         ),
     ] = None,
-    retrain: Annotated[bool, typer.Option("--retrain", help="Only train them anew (and judge them).")] = False,
-    reevaluate: Annotated[bool, typer.Option("--reevaluate", help="Only judge their stored weights again.")] = False,
+    retrain: Annotated[bool, typer.Option("--retrain", help="Only retrain (and evaluate).")] = False,
+    reevaluate: Annotated[bool, typer.Option("--reevaluate", help="Only evaluate the stored weights again.")] = False,
     ruleset: Annotated[Ruleset, typer.Option(help="Equal compute, or equal epochs.")] = "compute",
     budget: Annotated[Tier, typer.Option(help="The tier.")] = "s",
-    recipe: Annotated[Recipe, typer.Option(help="How training was strengthened.")] = "plain",
+    recipe: Annotated[
+        Recipe, typer.Option(help="plain, or strong (weight averaging and adversarial weight perturbation).")
+    ] = "plain",
     track: Annotated[Track, typer.Option(help="The track.")] = "main",
     file: Files = None,
     jobs: Annotated[int, typer.Option(min=1, help="Trials at a time; each takes one thread.")] = 1,
@@ -57,11 +59,11 @@ def regress(
     leaderboards: Leaderboards = None,
     json: AsJson = False,
 ) -> None:
-    """Judge recorded students again, train recorded trials anew, and compare. Exit code 1 when a check does not hold.
+    """Evaluate recorded students again, retrain recorded trials, and compare. Exit code 1 when a check fails.
 
-    On the same class of machine (processor and vector instructions, device, PyTorch) all must be equal, bit for bit.
-    Elsewhere 99% of the robust verdicts on the stored weights must be, and an accuracy after training must lie in the
-    95% prediction interval of the stored seeds.
+    On the same class of machine (processor and vector instructions, device, PyTorch) everything must be equal, bit for
+    bit. Elsewhere 99% of the robust verdicts on the stored weights must agree, and a retrained student's accuracy must
+    lie in the 95% prediction interval of the stored seeds.
     """
     from bench.ranking.rows import read_board
     from bench.records import local_leaderboards
@@ -90,7 +92,7 @@ def regress(
 def reproduce(
     record: Annotated[str, typer.Argument(help="A record's folder or file, or a trial's id.", show_default=False)],
     scenario: Annotated[
-        str | None, typer.Option(help="For a scenario of your own: its file.", show_default=False)
+        str | None, typer.Option(help="The file of a scenario of your own.", show_default=False)
     ] = None,
     file: Files = None,
     data: Data = None,
@@ -98,9 +100,9 @@ def reproduce(
     leaderboards: Leaderboards = None,
     json: AsJson = False,
 ) -> None:
-    """Run the very trial of a record again, and compare: bit for bit, or by the 95% prediction interval.
+    """Run a recorded trial again and compare: bit for bit, or with the 95% prediction interval.
 
-    Exit code 1 when it does not hold: other bits on the same class of machine, or outside the interval elsewhere.
+    Exit code 1 when they differ: other bits on the same class of machine, or outside the interval elsewhere.
     """
     from bench.ranking.rows import FIELDS, read_board
     from bench.records import local_leaderboards, read_record

@@ -1,4 +1,4 @@
-"""`temper retract` and `temper supersede`: records that count no longer; see docs/policy.md."""
+"""`temper retract` and `temper supersede`: records that no longer count; see docs/policy.md."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ def retract(
     record: Annotated[Path, typer.Argument(help="A record, or a folder of records.", show_default=False)],
     reason: Annotated[str, typer.Option(help="What is wrong with it, in a sentence.", show_default=False)],
 ) -> None:
-    """Say of a record that it counts no longer. It stays, and the leaderboard shows it as retracted."""
+    """Mark records as retracted. They stay visible on the leaderboard, and no longer count."""
     from bench import withdrawal
 
     _print(withdrawal.retract(_folders(record), reason))
 
 
 def supersede(
-    record: Annotated[Path, typer.Argument(help="A record of the row that is replaced.", show_default=False)],
+    record: Annotated[Path, typer.Argument(help="A record of the row to supersede.", show_default=False)],
     by: Annotated[str, typer.Option(metavar="ID", help="Trial id of a record of the new row.", show_default=False)],
 ) -> None:
-    """Replace a whole row by a newer one, seed by seed. The old one stays, shown as superseded."""
+    """Mark a row as superseded by a newer one, seed by seed. The old row stays visible, and no longer counts."""
     from bench import withdrawal
 
     folders = _folders(record)
     if len(folders) > 1:
         raise TemperError(
-            f"{record} holds {len(folders)} records: name one, the others of its row are replaced with it"
+            f"{record} holds {len(folders)} records: give one of them; the rest of its row is superseded with it"
         )
     _print(withdrawal.supersede(folders[0], by))
 
@@ -39,11 +39,11 @@ def _folders(path: Path) -> list[Path]:
     """The folders of records at a path: a record.json, its folder, or a folder of such folders."""
     files = [path] if path.is_file() else sorted(path.rglob("record.json"))
     if not files:
-        raise TemperError(f"there is no record at {path}")
+        raise TemperError(f"no record at {path}")
     return [file.parent for file in files]
 
 
 def _print(lines: list[str]) -> None:
     for line in lines:
         print(line)
-    print("`python scripts/tables.py` writes the tables anew; commit the records with them")
+    print("run `python scripts/tables.py` to update the tables, and commit both")

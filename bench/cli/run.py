@@ -35,38 +35,47 @@ def run(
         list[str] | None, typer.Option("--method", "-m", help="Repeat for several. Default: all.", show_default=False)
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option(min=1, help="The first N seeds. Default: the scenario's.", show_default=False)
+        int | None,
+        typer.Option(
+            min=1, help="Run the first N seeds. Default: as many as the scenario asks for.", show_default=False
+        ),
     ] = None,
     ruleset: Annotated[Ruleset, typer.Option(help="Equal compute, or equal epochs.")] = "compute",
     budget: Annotated[Tier, typer.Option(help="The tier.")] = "s",
-    recipe: Annotated[Recipe, typer.Option(help="How training is strengthened around the method.")] = "plain",
+    recipe: Annotated[
+        Recipe, typer.Option(help="strong: weight averaging and adversarial weight perturbation around the method.")
+    ] = "plain",
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="A hyper-parameter.", show_default=False)
     ] = None,
     until_decided: Annotated[
         tuple[str, str] | None,
         typer.Option(
-            metavar="A B", help="Add seeds to these two until they differ, or --max-seeds.", show_default=False
+            metavar="A B", help="Add seeds to these two methods until they differ significantly.", show_default=False
         ),
     ] = None,
-    max_seeds: Annotated[int, typer.Option(min=2, help="The most seeds of each of the two.")] = 10,
-    tuned: Annotated[bool, typer.Option("--tuned", help="With what `temper tune` found; rows are marked.")] = False,
+    max_seeds: Annotated[
+        int, typer.Option(min=2, help="With --until-decided: the most seeds for each of the two.")
+    ] = 10,
+    tuned: Annotated[
+        bool, typer.Option("--tuned", help="Use the hyper-parameters that `temper tune` found; rows say so.")
+    ] = False,
     file: Files = None,
     jobs: Annotated[int, typer.Option(min=1, help="Trials at a time; each takes one thread.")] = 1,
     data: Data = None,
     device: Device = "auto",
     leaderboards: Leaderboards = None,
-    checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Save the state of training this often.")] = 30,
+    checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Save the training state this often.")] = 30,
     tensorboard: Annotated[
         Path | None, typer.Option(help="Also write TensorBoard logs here.", show_default=False)
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Train methods on a scenario, judge the students by AutoAttack, record the results.
+    """Train methods on a scenario, evaluate the students with AutoAttack, and record the results.
 
-    Skips what is recorded, judges stored weights again where the protocol has changed since, and continues what was
-    interrupted. With --until-decided, looks at the difference after the scenario's (or --seeds) seeds and after every
-    further one, each time at a level that keeps the error of the whole search at 5%.
+    Recorded trials are skipped, interrupted ones continue, and stored weights are evaluated again where the protocol
+    has changed. With --until-decided, the two methods are compared after the scenario's (or --seeds) seeds and after
+    every further one, at levels that keep the error of the whole search at 5%.
     """
     from bench.execution.search import Search, run_missing
     from bench.execution.search import until_decided as search

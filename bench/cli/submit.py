@@ -25,7 +25,8 @@ def submit(
     method: Annotated[str, typer.Argument(metavar="FILE|NAME", help="A method file, or an installed method.")],
     scenario: Annotated[str, typer.Option("--scenario", "-s", help="Name of a scenario, or path of a TOML file.")],
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check, train a tenth of the budget, judge a few images; record nothing.")
+        bool,
+        typer.Option("--dry-run", help="Check, train on a tenth of the budget, evaluate a few images; record nothing."),
     ] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Trials at a time; each takes one thread.")] = 1,
     data: Data = None,
@@ -33,7 +34,7 @@ def submit(
     leaderboards: Leaderboards = None,
     json: AsJson = False,
 ) -> None:
-    """Put a new method through the whole protocol: check, train, confirm, judge, audit, record.
+    """Run the whole protocol for a new method: check, train, confirm, evaluate, audit, record.
 
     The method runs in a sandbox (bubblewrap) without network, sees the training split alone, and hands back tensors.
     Exit code 1 when it is refused, with the reason.
@@ -51,14 +52,12 @@ def submit(
         info = entry.info
         say(f"1. {info.name} {info.version} by {info.authors}, {info.licence}; SHA-256 {entry.read.sha256}")
         entry, passed = entry.checked()
-        say(f"2. In its sandbox it keeps the contract: {', '.join(each.replace('_', ' ') for each in passed)}.")
+        say(f"2. The conformance suite passes in the sandbox: {', '.join(each.replace('_', ' ') for each in passed)}.")
         if dry_run:
             _show_rehearsal(entry, json)
             entry.forget()
             return
-        say(
-            f"3. {entry.scenario.seeds} seeds, and one that is drawn now, each trained in a sandbox, judged outside it:"
-        )
+        say(f"3. {entry.scenario.seeds} seeds and one drawn now are trained in sandboxes and evaluated outside:")
         if problems := entry.run(where, jobs):
             raise Refused("\n".join(problems))
     except Refused as refusal:
@@ -82,7 +81,7 @@ def _show_rehearsal(entry: Entry, json: bool) -> None:
         f" of {seen.images} of its images AutoAttack leaves {100 * seen.robust:.1f} %."
     )
     students = entry.scenario.seeds + 1
-    print(f"Nothing was recorded. Without --dry-run, {students} students get ten times as much and are judged.")
+    print(f"Nothing was recorded. Without --dry-run, {students} students train on the full budget and are evaluated.")
 
 
 def _show(found: Landing, method: str, json: bool) -> None:

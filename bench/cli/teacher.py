@@ -21,7 +21,7 @@ def list_teachers(
     scenario: Annotated[str | None, typer.Argument(help="Default: all scenarios.", show_default=False)] = None,
     json: AsJson = False,
 ) -> None:
-    """Teachers, whether their weights are on this machine, and what was measured."""
+    """List teachers, whether their weights are here, and their accuracies."""
     from bench.scenario import load_scenario, shipped_scenarios
 
     rows = []
@@ -42,7 +42,7 @@ def train(
     data: Data = None,
     device: Device = "auto",
 ) -> None:
-    """Train teachers by their recipes and judge them; continues what was interrupted."""
+    """Train teachers by their recipes and evaluate them; interrupted runs continue."""
     from bench.scenario import load_scenario
     from bench.teachers.making import train_teacher
 
@@ -61,7 +61,7 @@ def check(
     device: Device = "auto",
     json: AsJson = False,
 ) -> None:
-    """Measure teachers again and compare with their cards; exit code 1 when robust accuracy differs by over a point."""
+    """Evaluate teachers again and compare with their cards. Exit code 1 for a difference of over a point."""
     from bench.scenario import load_scenario
     from bench.teachers.making import check_teacher
 
@@ -83,7 +83,7 @@ def check(
 
 @app.command()
 def judge(scenario: ScenarioName, name: TeacherName = None, data: Data = None, device: Device = "auto") -> None:
-    """Judge teachers by today's protocol and write what is measured into their cards."""
+    """Evaluate teachers with the current protocol and update their cards."""
     from bench.scenario import load_scenario
     from bench.teachers.making import judge_teacher
 

@@ -13,15 +13,17 @@ from bench.scenario import Tier
 def tune(
     method: Annotated[list[str], typer.Argument(help="Methods, by name.", show_default=False)],
     scenario: Annotated[str, typer.Option(help="Name of a scenario, or path of a TOML file.", show_default=False)],
-    trials: Annotated[int, typer.Option(min=1, help="Trainings for each method; the first has the defaults.")] = 20,
+    trials: Annotated[
+        int, typer.Option(min=1, help="Training runs for each method; the first uses the defaults.")
+    ] = 20,
     budget: Annotated[Tier, typer.Option(help="The tier.")] = "s",
     file: Files = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time; each takes one thread.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Training runs at a time; each takes one thread.")] = 1,
     data: Data = None,
     device: Device = "auto",
     leaderboards: Leaderboards = None,
 ) -> None:
-    """Search a method's fields, learning rate and weight decay on the validation split; the test split is not read.
+    """Tune hyper-parameters, learning rate and weight decay on the validation split; the test split is not read.
 
     `temper run SCENARIO --method METHOD --tuned` then trains with what was found, in a row that says so.
     """

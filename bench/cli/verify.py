@@ -30,20 +30,20 @@ def verify(
     ] = None,
     reevaluate: Annotated[
         int,
-        typer.Option(metavar="N", min=0, help="Also judge the stored weights of N records, drawn at random."),
+        typer.Option(metavar="N", min=0, help="Also evaluate the stored weights of N records, drawn at random."),
     ] = 0,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="For that: which ones, as an earlier draw told.", show_default=False)
+        int | None, typer.Option(min=0, help="With --reevaluate: the seed of an earlier draw.", show_default=False)
     ] = None,
     scenario: Annotated[
-        Path | None, typer.Option(help="For that: the file of a scenario of your own.", show_default=False)
+        Path | None, typer.Option(help="With --reevaluate: the file of a scenario of your own.", show_default=False)
     ] = None,
     data: Data = None,
     device: Device = "auto",
     json: AsJson = False,
     leaderboards: Leaderboards = None,
 ) -> None:
-    """Check records: accuracies from outcomes, hashes, counts, places. Exit code 1 when something does not hold."""
+    """Check records: recompute accuracies, compare hashes and counts. Exit code 1 when a check fails."""
     from bench.errors import TemperError
     from bench.history import against as compare_with_commit
     from bench.manifest import compare as compare_with_release
@@ -52,7 +52,7 @@ def verify(
 
     root = path or local_leaderboards(leaderboards)
     if not root.exists():
-        raise TemperError(f"there is nothing at {root}")
+        raise TemperError(f"nothing found at {root}")
     root = root.parent if root.is_file() else root
     folders, problems = verify_records(root)
     found = Findings(problems)

@@ -221,7 +221,7 @@ def _clear(folder: Path) -> None:
     try:
         pages = json.loads((folder / MARK).read_text())["pages"]
     except (OSError, ValueError, KeyError, TypeError):
-        raise TemperError(f"{folder} holds other things than a site of ours: name an empty folder") from None
+        raise TemperError(f"{folder} holds other files than an exported site: give an empty folder") from None
     for name in pages:
         if isinstance(name, str) and name == Path(name).name:
             (folder / name).unlink(missing_ok=True)

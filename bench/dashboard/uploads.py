@@ -31,10 +31,10 @@ def misplaced(record: RunRecord, scenario: Scenario) -> str:
     if not scenario.pinned:
         return f"The data of {scenario.name} are not pinned, so nothing can be said of its place here."
     if record.trial.train_fingerprint != scenario.train_fingerprint():
-        return "It was made under another version of the scenario, and is not compared with its present rows."
+        return "It was made with another version of the scenario and is not compared with the current rows."
     if record.evaluation and record.evaluation.protocol_fingerprint != scenario.protocol_fingerprint():
-        return "It was judged by another protocol, and is not compared with the present rows."
-    return f"It is {record.withdrawn}, and counts no longer." if record.withdrawn else ""
+        return "It was evaluated with another protocol and is not compared with the current rows."
+    return f"It is {record.withdrawn} and no longer counts." if record.withdrawn else ""
 
 
 def landing(record: RunRecord, view: View) -> str:
@@ -69,10 +69,10 @@ def _expected(robust: float, entries: Sequence[Entry], view: View) -> str:
     stored = np.array([entry.accuracy for entry in entries])
     expected = prediction_interval(stored, comparisons.variance[place], comparisons.df[place])
     if np.isnan(expected.low):
-        return "So few seeds lead one to expect nothing in particular."
+        return "Too few seeds for a prediction interval."
     inside = "inside" if expected.low <= robust <= expected.high else "OUTSIDE"
     ends = f"{100 * expected.low:.1f} to {100 * expected.high:.1f} %"
-    return f"It is {inside} what the stored seeds lead one to expect, {ends}."
+    return f"It is {inside} the stored seeds' 95% prediction interval, {ends}."
 
 
 def _problem(error: ErrorDetails) -> str:

@@ -144,9 +144,9 @@ def _chosen(name: str, key: str, default: Any) -> None:
 def say_empty(scenario: str, fields: dict[str, str]) -> None:
     """That a board has no rows, and the command that makes them."""
     words = [f"ruleset {fields['ruleset']}", f"budget {fields['budget']}", f"recipe {fields['recipe']}"]
-    st.info(f"No records yet for {scenario}, {', '.join(words)}. This command trains, judges and records every method:")
+    st.info(f"No records yet for {scenario}, {', '.join(words)}. To train, evaluate and record every method:")
     options = [f"--{name} {fields[name]}" for name in ("ruleset", "budget")]
     options += [f"--recipe {fields['recipe']}"] if fields["recipe"] != FIELDS["recipe"] else []
     st.code(f"temper run {scenario} {' '.join(options)}", language="bash")
     if has_records(scenario):
-        st.caption("The scenario has records under another setting, or of an earlier version of it.")
+        st.caption("There are records with other settings, or for an earlier version of the scenario.")

@@ -62,7 +62,7 @@ class Pool:
                     bars.advance(overall)
             except KeyboardInterrupt:
                 self._stop()
-                console.print("stopped; what was reached is kept, and the same command continues", highlight=False)
+                console.print("stopped; progress is saved, and the same command continues", highlight=False)
                 raise
         return problems
 
@@ -126,9 +126,9 @@ def _why(stage: str, code: int, error: str, folder: Path) -> str:
     if error:
         return error
     if code in (130, -2, -15):
-        return f"{stage} was interrupted; its state is kept, the same command continues"
+        return f"{stage} was interrupted; its state is saved, and the same command continues"
     if code == -9:
-        return f"{stage} was killed (out of memory?); its state is kept, the same command continues"
+        return f"{stage} was killed (out of memory?); its state is saved, and the same command continues"
     return f"{stage} ended with exit code {code}; see {folder / stage}.log"
 
 

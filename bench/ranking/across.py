@@ -75,9 +75,9 @@ def _key(row: dict[str, Any]) -> str:
 
 def _caption(boards: Sequence[Board]) -> list[str]:
     if not boards:
-        return ["no scenario has records under these settings"]
+        return ["no scenario has records with these settings"]
     words = [boards[0].setting.partition(", ")[2]]
     words += [f"robust accuracy of ranked rows minus that of {BASELINE} on the same scenario, in points"]
     if len(boards) > 1:
         words += [f"means over all {len(boards)} scenarios, of methods that are ranked on each"]
-    return [*words, "a difference below a scenario's minimum detectable one is no finding"]
+    return [*words, "a difference below a scenario's minimum detectable difference is not a finding"]

@@ -40,8 +40,8 @@ def cost(board: Board, ranked: pd.DataFrame) -> pd.DataFrame:
         "a pass is one forward of the student, counted per training example and priced by FLOPs",
         "teacher, own networks: their share of the passes",
         "forwards and backwards: calls of any network",
-        f"seconds: of training and of judging, on {_machines(board)}",
-        "the teacher's row is what its training took, for which no method pays",
+        f"seconds: of training and evaluation, on {_machines(board)}",
+        "the teacher's row is the cost of its training, which no method pays",
         "means over seeds",
     ]
     return described(frame, f"Cost on {board.scenario.name}", caption, shown)

@@ -1,4 +1,4 @@
-"""Whether one row of a board beats another, by how much, and what would decide it: in words."""
+"""Whether one row of a board beats another, by how much, and what it would take to decide: in words."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Explanation:
 
     @property
     def text(self) -> str:
-        """Three sentences: the verdict, what the board makes of it, and what would decide it."""
+        """Three sentences: the verdict, the verdict among all pairs, and what it would take to decide."""
         return "\n".join([self._verdict(), self._among_all(), self._what_would()])
 
     def to_dict(self) -> dict[str, Any]:
@@ -61,32 +61,32 @@ class Explanation:
         )
         size = f"{first} minus {second}: {_points(self.difference.mean, '+')} points"
         if np.isnan(self.difference.p):
-            return f"On {self.setting}: {seen}. {size}; so few seeds give no interval."
+            return f"On {self.setting}: {seen}. {size}; too few seeds for an interval."
         size += f", 95% interval {_points(self.difference.low, '+')} to {_points(self.difference.high, '+')}"
         size += f", p = {self.difference.p:.2g}"
         if self.winner is None:
-            return f"On {self.setting} it cannot be told whether {first} or {second} is better: {seen}. {size}."
+            return f"On {self.setting}, the difference between {first} and {second} is not significant: {seen}. {size}."
         loser = second if self.winner == first else first
         by = _points(abs(self.difference.mean))
         return f"On {self.setting}, {self.winner} beats {loser} by {by} points: {seen}. {size}."
 
     def _among_all(self) -> str:
-        planned = "This is the answer to one question that was asked before looking."
+        planned = "This holds for a single comparison planned in advance."
         if self.holm is None:
-            return f"{planned} One of the two is not ranked, so the board does not compare them."
+            return f"{planned} One of the two is not ranked, so it is not compared among all pairs."
         verdict = "different" if self.holm < ALPHA else "tied"
-        return f"{planned} Among all {self.pairs} pairs of the board the two are {verdict} (Holm, p = {self.holm:.2g})."
+        return (
+            f"{planned} Among all {self.pairs} pairs of the board, the two are {verdict} (Holm, p = {self.holm:.2g})."
+        )
 
     def _what_would(self) -> str:
         if np.isnan(self.difference.p):
-            return "At least two seeds of each are needed."
+            return "Two seeds of each are the minimum."
         if self.winner is not None:
             return "More seeds would narrow the interval."
         seeds = _number(self.needs.seeds, MOST["seeds"], "seeds", f"of each on these {self.images} images")
         images = _number(self.needs.images, MOST["images"], "test images", "with these seeds")
-        return (
-            f"Were the difference seen the true one, 80% of repetitions would show it with {seeds}, or with {images}."
-        )
+        return f"80% power for this difference needs {seeds}, or {images}."
 
 
 class Comparisons:

@@ -119,7 +119,7 @@ def _caption(board: Board) -> list[str]:
     words += [f"{read} of {len(numbers)} numbers were read at the source, the others told by readers"]
     if apart:
         words += [f"{len(apart)} of {len(numbers)} are of another setting ({', '.join(_together(apart))}) than ours"]
-    return [*words, "no part of the ranking"]
+    return [*words, "not part of the ranking"]
 
 
 def _words(scenario: Scenario) -> str:

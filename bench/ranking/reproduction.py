@@ -52,7 +52,7 @@ def judged_again(stored: Entry, again: Entry) -> Check:
     equal = stored.robust == again.robust
     words = f"{equal.sum()} of {len(equal)} robust verdicts equal"
     if same_class(old.surroundings, new.surroundings):
-        return Check(False, f"{words}, and {len(changes)} changes on the same class of machine", changes)
+        return Check(False, f"{words}, with {len(changes)} changes on the same class of machine", changes)
     return Check(bool(equal.mean() >= AGREEMENT), f"{words} on another class of machine", changes)
 
 
@@ -68,8 +68,10 @@ def trained_again(stored: Entry, again: Entry, row: Sequence[Entry], variance: f
         return Check(judged.holds, "bit for bit" if equal else f"same weights; {judged.words}", judged.changes)
     interval = prediction_interval(np.array([entry.accuracy for entry in row]), variance, df)
     inside = bool(interval.low <= again.accuracy <= interval.high)
-    where = f"{'inside' if inside else 'OUTSIDE'} {100 * interval.low:.1f} to {100 * interval.high:.1f} %"
-    words = f"{100 * again.accuracy:.1f} %, {'no interval from one seed' if np.isnan(interval.low) else where}"
+    bounds = f"the 95% prediction interval, {100 * interval.low:.1f} to {100 * interval.high:.1f} %"
+    where = f"{'inside' if inside else 'OUTSIDE'} {bounds}"
+    unknown = np.isnan(interval.low)
+    words = f"{100 * again.accuracy:.1f} %, {'too few seeds for a prediction interval' if unknown else where}"
     known = same_class(old.surroundings, new.surroundings)
     words = f"other weights on the same class of machine; {words}" if known else words
     return Check(inside and not known, words, changed(stored, again))

@@ -52,7 +52,7 @@ def attacks(board: Board, ranked: pd.DataFrame) -> pd.DataFrame:
     caption = [
         board.setting,
         "accuracy left after each attack of AutoAttack in its order, after the last of which it is the robust accuracy",
-        "the others: accuracy under each by itself, and beyond: what attacks on AutoAttack's survivors leave",
+        "the others: accuracy under each attack alone; beyond: after further attacks on AutoAttack's survivors",
         "proved: no adversarial example exists",
         "means over seeds",
     ]
@@ -76,7 +76,7 @@ def classes(board: Board, ranked: pd.DataFrame) -> pd.DataFrame:
         board.setting,
         "by label: robust accuracy of the test images of that class in percent, averaged over seeds",
         "worst: the lowest of these",
-        "worst of a seed: the lowest of each student by itself, averaged, which chance makes lower",
+        "worst of a seed: the lowest class of each student, averaged (lower by chance)",
     ]
     return described(frame, f"Robust accuracy of each class on {board.scenario.name}", caption, shown)
 
@@ -92,9 +92,9 @@ def checkpoints(board: Board, ranked: pd.DataFrame) -> pd.DataFrame:
     shown += [share("chosen at", "chosen_at")]
     caption = [
         board.setting,
-        "best: the checkpoint that validation selected, which is the one judged",
-        "drop: PGD-20 accuracy that the last one has lost (robust overfitting), in points; least, most: of any seed",
-        "chosen at: the share of the budget that was spent at the best",
+        "best: the checkpoint selected on validation, which is evaluated",
+        "drop: PGD-20 accuracy lost from best to last (robust overfitting), in points; least, most: over seeds",
+        "chosen at: the share of the budget spent at the best checkpoint",
         "means over seeds",
     ]
     return described(frame, f"Best against last checkpoint on {board.scenario.name}", caption, shown)

@@ -173,7 +173,7 @@ class Desk:
         try:
             offer = _Offer.model_validate(event, strict=True)
         except ValidationError:
-            raise Refused("what it offers for validation is no candidate") from None
+            raise Refused("what it offers for validation is not a candidate") from None
         curve = self.selection.curve
         known = next((each for each in curve if each.step == offer.step), None)
         if known and not offer.offer:  # a resumed trial comes by again

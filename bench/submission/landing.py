@@ -49,10 +49,12 @@ def confirmation(board: Board, place: int) -> str:
     variance, df = moderated_variance([_accuracies(each) for each in board.rows])
     expected = prediction_interval(_accuracies(row), variance[place], df[place])
     if np.isnan(expected.low):
-        return f"The confirming seed has {100 * again.accuracy:.1f} %; so few seeds lead one to expect nothing."
+        return f"The confirming seed has {100 * again.accuracy:.1f} %. Too few seeds for a prediction interval."
     inside = "inside" if expected.low <= again.accuracy <= expected.high else "OUTSIDE"
     ends = f"{100 * expected.low:.1f} to {100 * expected.high:.1f} %"
-    return f"The confirming seed has {100 * again.accuracy:.1f} %: {inside} what the others lead one to expect, {ends}."
+    return (
+        f"The confirming seed has {100 * again.accuracy:.1f} %: {inside} the others' 95% prediction interval, {ends}."
+    )
 
 
 def _accuracies(row: list[Entry]) -> np.ndarray:

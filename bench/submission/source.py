@@ -176,10 +176,10 @@ def _needless(content: bytes) -> Iterator[str]:
     constants = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
     numbers = sum(type(each) in (int, float, complex) for each in constants)
     if numbers > NUMBERS:
-        yield f"the file holds {numbers:,} numbers; a method has at most {NUMBERS}: data do not belong into it"
+        yield f"the file holds {numbers:,} numbers; a method has at most {NUMBERS}: data do not belong in it"
     texts = sum(len(each) for each in constants if isinstance(each, str | bytes))
     if texts > TEXT:
-        yield f"the file holds {texts:,} characters of text; a method has at most {TEXT:,}: data do not belong into it"
+        yield f"the file holds {texts:,} characters of text; a method has at most {TEXT:,}: data do not belong in it"
 
 
 def _does(node: ast.AST, imported: dict[str, str]) -> Iterator[str]:
@@ -196,7 +196,7 @@ def _does(node: ast.AST, imported: dict[str, str]) -> Iterator[str]:
         case ast.Attribute(ctx=ast.Store() | ast.Del()) if not _owned(node.value):
             yield f"sets {ast.unparse(node)}, which is not its own"
         case ast.Constant(value=int() as number) if number.bit_length() > BITS:
-            yield f"holds a number of {number.bit_length():,} bits; at most {BITS}: data do not belong into a method"
+            yield f"holds a number of {number.bit_length():,} bits; at most {BITS}: data do not belong in a method"
     if isinstance(node, ast.Attribute | ast.Name):
         name = _full_name(node, imported)
         if found := _below(name, FORBIDDEN):

@@ -53,7 +53,7 @@ def take_curve(path: Path) -> bytes:
     try:
         lines = [_Line.model_validate_json(line) for line in take(path, TEXT).splitlines()]
     except ValidationError:
-        raise Refused("its learning curve is none") from None
+        raise Refused("its learning curve is not valid") from None
     return "".join(json.dumps(line.model_dump()) + "\n" for line in lines).encode()
 
 
@@ -67,7 +67,7 @@ def take_result(path: Path, examples: int) -> TrainingRecord:
         raise Refused(f"its result is not valid: {where}: {problem['msg']}") from None
     names = [*told.counts, *told.prices]
     if len(names) > NAMES or any(len(name) > NAMES or not name.isprintable() for name in names):
-        raise Refused("its result counts calls of networks with names that cannot be")
+        raise Refused("its result counts calls of networks with impossible names")
     given = _passes(told) / examples
     if not (told.passes > 0 and math.isclose(told.passes, given, rel_tol=1e-9)):
         raise Refused(f"it says that it spent {told.passes:.1f} passes; its counts and prices give {given:.1f}")

@@ -28,7 +28,7 @@ MOST = 5  # rows that are compared at once
 SHOWN = 6  # test images
 FAILED = "trial failed"  # instead of an outcome
 NAMED = 2  # pairs that cannot be told apart; more are counted
-JUDGED = "Of ranked rows by the test among all pairs of the board (Holm, 5%), of others by the test of the two alone."
+JUDGED = "Ranked rows: test among all pairs of the board (Holm, 5%). Other rows: test of the two alone."
 IMAGES = "The images that make the difference"
 
 
@@ -42,7 +42,7 @@ def blocks(view: View, names: Sequence[str]) -> list[Block]:
         Table(_listed(table)),
         Heading("Which attack broke what"),
         Finding(outcome_finding(shares)),
-        Chart(outcomes_chart(shares), "Stacked bars of what became of the test images.", "outcomes"),
+        Chart(outcomes_chart(shares), "Stacked bars: outcomes of the test images.", "outcomes"),
     ]
 
 
@@ -124,7 +124,7 @@ def page() -> None:
     every = view.labels
     names = choose_many("Methods", "pick", every, max_selections=MOST, placeholder="two to five rows")
     if not names:
-        st.caption("Nothing is chosen: these are the two most robust rows.")
+        st.caption("No rows chosen: these are the two most robust.")
     names = (names + [name for name in every if name not in names])[: max(2, len(names))]
     if len(names) < 2:
         st.info("This board has one row; a comparison needs two.")
@@ -186,7 +186,7 @@ def _shares(row: Sequence[Entry]) -> dict[str, float]:
 
 def _apart_in_words(names: Sequence[str], one: Entry, other: Entry, seed: int) -> str:
     if one.robust is None or other.robust is None:
-        return "One of the two failed in training, and resists nothing."
+        return "One of the two failed in training and counts as 0 % robust."
     test = mcnemar(one.robust, other.robust)
     verdict = "differ" if test.p < ALPHA else "do not differ significantly"
     return (

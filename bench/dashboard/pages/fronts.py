@@ -24,8 +24,8 @@ from bench.scenario import Tier
 ROBUST, CLEAN = "robust accuracy, %", "clean accuracy, %"
 NEAR = 20  # points below the best, within which rows are shown
 NEEDED = {
-    "compute": "A front of compute needs records under two rulesets or budgets",
-    "parameters": "A front of sizes needs records of two scenarios that differ in the student alone",
+    "compute": "The compute front needs records with two rulesets or budgets",
+    "parameters": "The size front needs records on two scenarios that differ only in the student",
 }
 PASSES, PARAMETERS = "passes per training example", "parameters of the student"
 

@@ -52,7 +52,7 @@ def release_finding(robust: pd.DataFrame) -> str:
     """What changed since the last release."""
     days = [day for day in robust.columns if day != NOW]
     if not days:
-        return "There is no release yet: today's numbers are all there is."
+        return "No release yet: only the current numbers are shown."
     last = days[-1]
     new = robust.index[robust[last].isna() & robust[NOW].notna()].tolist()
     moved = (robust[NOW] - robust[last]).dropna()
@@ -106,7 +106,7 @@ def _withdrawn(view: View) -> list[Block]:
     heading = Heading("Superseded and retracted")
     return [
         heading,
-        Table(pd.DataFrame(table)) if table else Note("No record of this board was replaced or taken back."),
+        Table(pd.DataFrame(table)) if table else Note("No record of this board was superseded or retracted."),
     ]
 
 
@@ -119,4 +119,4 @@ def _again(view: View) -> list[Block]:
         for seed, words in row["reproduced"].items()
     ]
     heading = Heading("Run again")
-    return [heading, Table(pd.DataFrame(table)) if table else Note("No trial of this board was run again here.")]
+    return [heading, Table(pd.DataFrame(table)) if table else Note("No trial of this board was reproduced here.")]

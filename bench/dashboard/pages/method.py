@@ -189,7 +189,7 @@ def _curves(entries: Sequence[Entry]) -> list[Block]:
     lines = {str(name): losses[name] for name in losses}
     words = f"Lines of the losses of seed {first} over the budget."
     right = [Chart(lines_chart(lines, SPENT, f"losses of seed {first}"), words, "losses")] if lines else []
-    finding = Finding(f"The checkpoint that is judged was chosen at {chosen} of the budget.")
+    finding = Finding(f"The evaluated checkpoint was chosen at {chosen} of the budget.")
     return [Heading("Learning curves"), finding, Columns([[left], right]) if right else left]
 
 
@@ -204,13 +204,13 @@ def _against_eps(view: View, row: int) -> list[Block]:
         lines["teacher"] = 100 * pd.Series(dict(view.board.teacher.card.evaluation.curve))
     eps, norm = view.board.scenario.threat.eps, view.board.scenario.threat.norm
     half = next((radius for radius, left in own.items() if left < 50), None)
-    words = "Over half of the test images stand at every radius."
+    words = "More than half of the test images are robust at every radius."
     if half is not None:
-        words = f"Half of the test images are lost at {norm} {half:.3g} or before."
+        words = f"Robust accuracy falls to half at {norm} {half:.3g} or before."
     if half == 0:
-        words = "Not even half of the test images are right unchanged."
+        words = "Fewer than half of the test images are classified correctly without an attack."
     chart = lines_chart(lines, f"eps ({norm})", "accuracy, %", marks={"scenario": eps})
-    cheap = "Under a cheap attack, mean over the seeds that were judged; AutoAttack judges at one radius alone."
+    cheap = "Under a cheap attack, mean over the evaluated seeds; AutoAttack runs at one radius only."
     return [Heading("Accuracy against eps"), Finding(words, cheap), Chart(chart, words, "eps")]
 
 

@@ -36,7 +36,7 @@ def record_blocks(content: bytes) -> list[Block]:
     """What a dropped `record.json` says, what is wrong with it, and where it would land."""
     record, problems = read_upload(content)
     if record is None:
-        return [Note("This is no valid record.", problems, "error")]
+        return [Note("This is not a valid record.", problems, "error")]
     trial = record.trial
     said = Finding(f"{trial.method}, seed {trial.seed_index}, on {trial.scenario}: {record.status}.")
     scenario = data.scenario(trial.scenario)
@@ -48,14 +48,14 @@ def record_blocks(content: bytes) -> list[Block]:
     if reason := misplaced(record, scenario):
         return [said, Note(reason, kind="warning")]
     if problems := list(content_problems(record)):
-        return [said, Note("The record cannot be right:", problems, "error")]
+        return [said, Note("The record contradicts itself:", problems, "error")]
     try:
         view = data.view(trial.scenario, {name: getattr(trial, name) for name in FIELDS})
     except TemperError as error:
         return [said, Note("The board cannot be computed.", [str(error)], "error")]
     return [
         said,
-        Note("Everything that can be checked without the files beside it agrees.", kind="success"),
+        Note("Every check passes that needs no other file.", kind="success"),
         Finding(landing(record, view)),
         Note("Accuracies are attested until temper verify recomputes them from the outcomes beside the record."),
     ]
@@ -82,7 +82,7 @@ def page() -> None:
         "A record.json, or a method file",
         type=["json", "py"],
         max_upload_size=LIMIT,
-        help="It is read in this session and kept nowhere. No code of it runs.",
+        help="It is read in this session and not stored. None of its code runs.",
     )
     if file is None:
         return

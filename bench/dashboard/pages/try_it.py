@@ -47,7 +47,7 @@ def blocks(view: View, x: Tensor, label: int | None, chosen: str, eps: float) ->
         Heading("Which methods hold"),
         Finding(holding_finding(struck)),
         Table(holding(struck, label)),
-        Note(f"One student of each row, the first that is here. PGD-{live.STEPS} on the margin: not AutoAttack."),
+        Note(f"One student per row, the first whose weights are here. PGD-{live.STEPS} on the margin: not AutoAttack."),
         *left_out,
     ]
 
@@ -56,9 +56,11 @@ def strike_finding(name: str, struck: Struck, eps: float) -> str:
     """What became of a student's answer."""
     before, after = live.answer(struck.before), live.answer(struck.after)
     if not eps:
-        return f"{name} says {before}. At eps = 0 nothing is changed."
+        return f"{name} predicts {before}. At eps = 0 nothing is changed."
     held = (
-        f"{name} says {before}, and stays with it" if struck.held else f"{name} says {before}, and {after} under attack"
+        f"{name} predicts {before}, also under attack"
+        if struck.held
+        else f"{name} predicts {before}, and {after} under attack"
     )
     return f"{held} (eps = {eps:.3g})."
 
@@ -109,7 +111,7 @@ def page() -> None:
         if (image != image.min()).any():
             draw(blocks(view, image, label, chosen, eps))
         else:
-            st.info("Draw something: every student will say what it sees.")
+            st.info("Draw something to see every student's prediction.")
 
 
 def _image(view: View, x: Tensor, y: Tensor) -> tuple[Tensor, int | None]:
