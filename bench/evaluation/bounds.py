@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from bench.errors import TemperError
 from bench.evaluation import judging
-from bench.losses import margin
 from bench.networks.normalise import Normalise
+from bench.task import lead
 from bench.threat import Threat
 
 AFFINE = (
@@ -121,7 +121,7 @@ def _right(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, batch_size: i
         logits = torch.cat([model(part) for part in x.split(batch_size)])
     if y.min() < 0 or y.max() >= logits.shape[1]:
         raise TemperError(f"labels run from {y.min()} to {y.max()}, the model has {logits.shape[1]} classes")
-    return margin(logits, y) < 0
+    return lead(logits, y) > 0
 
 
 def _pieces(model: nn.Module) -> list[nn.Sequential]:
