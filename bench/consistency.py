@@ -52,7 +52,7 @@ def content_problems(record: RunRecord) -> Iterator[str]:
     if record.training:
         yield from answers(_training(record, record.training, scenario))
     if record.evaluation:
-        yield from answers(_evaluation(record.evaluation, scenario))
+        yield from answers(verdict_problems(record.evaluation, scenario))
     if record.training and record.evaluation and len(record.weights) == 2:
         yield from _best_and_last(record, record.training, record.evaluation)
 
@@ -176,7 +176,9 @@ def _collapsed(best: CandidateRecord, classes: int) -> bool:
     return Candidate(**best.model_dump()).collapsed(classes)
 
 
-def _evaluation(verdict: EvaluationRecord, scenario: Scenario | None) -> Iterator[str]:
+def verdict_problems(verdict: EvaluationRecord, scenario: Scenario | None) -> Iterator[str]:
+    """What a verdict says that cannot be: a curve that rises, diagnostics beside their thresholds, shares of no whole
+    number of examples."""
     radii, shares = [radius for radius, _ in verdict.curve], [share for _, share in verdict.curve]
     if radii and (not _rises(radii) or not _rises([-share for share in shares], strictly=False)):
         yield "evaluation.curve: accuracy must not rise with eps"

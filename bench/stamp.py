@@ -24,25 +24,25 @@ def file_stamps(folder: Path) -> dict[str, str]:
     return {name: file_digest(folder / name) for name in STAMPED if (folder / name).is_file()}
 
 
-def write_stamped(folder: Path, content: dict[str, Any]) -> None:
-    """Write `record.json` into `folder`, atomically; the files that belong beside it are there already."""
-    write_text(folder / "record.json", record_text(content | {"files": file_stamps(folder)}))
+def write_stamped(folder: Path, content: dict[str, Any], name: str = "record.json") -> None:
+    """Write the record into `folder`, atomically; the files that belong beside it are there already."""
+    write_text(folder / name, record_text(content | {"files": file_stamps(folder)}))
 
 
 def record_text(content: dict[str, Any]) -> str:
-    """How the content of a `record.json` is written: with sorted keys, and with the digest of all the rest."""
+    """How the content of a record is written: with sorted keys, and with the digest of all the rest."""
     return json.dumps(content | {"digest": _digest(content)}, sort_keys=True, indent=1) + "\n"
 
 
-def stamp_problems(raw: bytes) -> Iterator[str]:
-    """How the bytes of a `record.json`, which is JSON, differ from those that were saved."""
+def stamp_problems(raw: bytes, name: str = "record.json") -> Iterator[str]:
+    """How the bytes of a record's file, which is JSON, differ from those that were saved."""
     content = json.loads(raw)
     if "digest" not in content:
-        yield "record.json is unstamped: `python scripts/stamp.py` stamps records from before there were stamps"
+        yield f"{name} is unstamped: `python scripts/stamp.py` stamps records from before there were stamps"
     elif content["digest"] != _digest(content):
-        yield f"record.json was changed since it was saved: its content hashes to {_digest(content)}, not to its digest"
+        yield f"{name} was changed since it was saved: its content hashes to {_digest(content)}, not to its digest"
     elif raw != record_text(content).encode():
-        yield "record.json was changed since it was saved: it says the same in other bytes"
+        yield f"{name} was changed since it was saved: it says the same in other bytes"
 
 
 def _digest(content: dict[str, Any]) -> str:

@@ -15,13 +15,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bench.checkpoints import FILE as CHECKPOINT
+from bench.checkpoints import FOLDER as CHECKPOINTS
 from bench.consistency import answers, content_problems, curve_problems, shipped_scenario
 from bench.errors import TemperError
 from bench.evaluation.summary import outcome_hashes, summarise
 from bench.hashing import file_digest
 from bench.protocol import ATTACKS, MISCLASSIFIED, ROBUST
 from bench.ranking.collect import read_outcomes
-from bench.records import WEIGHTS_LIMIT, RunRecord, read_record
+from bench.records import WEIGHTS_LIMIT, EvaluationRecord, RunRecord, read_record
+from bench.scenario import Scenario
 from bench.stamp import STAMPED, file_stamps, stamp_problems
 from bench.withdrawal import mark_problems
 
@@ -44,8 +47,12 @@ class Findings:
 
 def records_folder(root: Path) -> Path:
     """The folder of records in a `leaderboards` folder, or `root` itself where it is one or lies in one."""
-    is_leaderboards = any((root / name).is_dir() for name in ("records", ".work"))
-    return root / "records" if is_leaderboards else root
+    return root / "records" if is_leaderboards(root) else root
+
+
+def is_leaderboards(root: Path) -> bool:
+    """Whether a folder is one of leaderboards, not one that lies in such."""
+    return any((root / name).is_dir() for name in ("records", CHECKPOINTS, ".work"))
 
 
 def verify_records(root: Path) -> tuple[list[Path], list[str]]:
@@ -54,11 +61,13 @@ def verify_records(root: Path) -> tuple[list[Path], list[str]]:
     below = records_folder(root)
     folders = [file.parent for file in sorted(below.rglob("record.json"))]
     problems = [problem for folder in folders for problem in verify_folder(folder)]
-    return folders, problems + [f"{path}: belongs to no record" for path in _strays(below, set(folders))]
+    checked_elsewhere = {file.parent for file in below.rglob(CHECKPOINT)} if below == root else set()
+    left = strays(below, {*folders, *checked_elsewhere})
+    return folders, problems + [f"{path}: belongs to no record" for path in left]
 
 
-def _strays(below: Path, folders: set[Path]) -> list[Path]:
-    """What lies among the records and in none of them; a link is never followed."""
+def strays(below: Path, folders: set[Path]) -> list[Path]:
+    """What lies below a folder and in none of these; a link is never followed."""
     found = [path for path in sorted(below.rglob("*")) if path.parent not in folders]
     return [path for path in found if path.is_symlink() or not path.is_dir()]
 
@@ -145,7 +154,12 @@ def _results(record: RunRecord, folder: Path) -> Iterator[str]:
     if stored is None or not (folder / "outcomes.parquet").is_file():
         return
     frame = read_outcomes(folder)
-    yield from _table_problems(frame, record)
+    yield from table_problems(frame, shipped_scenario(record))
+    yield from outcome_problems(frame, stored)
+
+
+def outcome_problems(frame: pd.DataFrame, stored: EvaluationRecord) -> Iterator[str]:
+    """What an evaluation says and its table of outcomes does not give: hashes and accuracies."""
     hashes = outcome_hashes(frame)
     for name in sorted({*hashes, *stored.outcomes}):
         if stored.outcomes.get(name) != hashes.get(name):
@@ -156,14 +170,13 @@ def _results(record: RunRecord, folder: Path) -> Iterator[str]:
             yield f"evaluation.{field} is {getattr(stored, field)}, the outcomes give {computed[field]}"
 
 
-def _table_problems(frame: pd.DataFrame, record: RunRecord) -> Iterator[str]:
-    """Whether the table of outcomes can be one of this scenario at all."""
+def table_problems(frame: pd.DataFrame, scenario: Scenario | None) -> Iterator[str]:
+    """Whether a table of outcomes can be one of this scenario at all; where that is not known, of any."""
     outcome = frame["outcome"].to_numpy()
     strange = set(np.unique(outcome)) - {MISCLASSIFIED, ROBUST, *range(1, len(ATTACKS) + 1)}
     if strange:
         yield f"outcomes.parquet holds unknown outcomes {sorted(int(each) for each in strange)}"
     if not np.array_equal(frame["prediction"] == frame["label"], outcome != MISCLASSIFIED):
         yield "outcomes.parquet: predictions and outcomes disagree on what is misclassified"
-    scenario = shipped_scenario(record)
     if scenario and len(frame) != scenario.data.split.test:
         yield f"outcomes.parquet has {len(frame)} rows, the test split {scenario.data.split.test}"

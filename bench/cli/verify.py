@@ -44,6 +44,7 @@ def verify(
     leaderboards: Leaderboards = None,
 ) -> None:
     """Check records: recompute accuracies, compare hashes and counts. Exit code 1 when a check fails."""
+    from bench.checkpoint_checks import verify_checkpoints
     from bench.errors import TemperError
     from bench.history import against as compare_with_commit
     from bench.manifest import compare as compare_with_release
@@ -55,7 +56,8 @@ def verify(
         raise TemperError(f"nothing found at {root}")
     root = root.parent if root.is_file() else root
     folders, problems = verify_records(root)
-    found = Findings(problems)
+    checkpoints, wrong = verify_checkpoints(root)
+    found = Findings(problems + wrong)
     if manifest:
         found += compare_with_release(manifest, root)
     if against:
@@ -63,14 +65,19 @@ def verify(
     if reevaluate:
         found += _reevaluate(folders, reevaluate, seed, scenario, data, device)
     if json:
-        counts = {"records": len(folders), "attested": ATTESTED}
+        counts = {"records": len(folders), "checkpoints": len(checkpoints), "attested": ATTESTED}
         print_json(counts | {"problems": found.problems, "told": found.told})
     else:
         for line in found.told + found.problems:
             print(_printable(line))
-        print(f"{len(folders)} records, {len(found.problems)} problems; not recomputed: {ATTESTED}")
-    if found.problems or not folders:
+        counted = f"{len(folders)} records, {_counted(len(checkpoints))}"
+        print(f"{counted}{len(found.problems)} problems; not recomputed: {ATTESTED}")
+    if found.problems or not (folders or checkpoints):
         raise typer.Exit(1)
+
+
+def _counted(checkpoints: int) -> str:
+    return f"{checkpoints} checkpoint{'s' * (checkpoints > 1)}, " if checkpoints else ""
 
 
 def _printable(line: str) -> str:

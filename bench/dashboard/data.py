@@ -8,6 +8,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from bench.checkpoints import FILE as CHECKPOINT
+from bench.checkpoints import checkpoint_folders
 from bench.dashboard.view import View
 from bench.errors import TemperError
 from bench.files import cache
@@ -84,10 +86,12 @@ def _collection(scenario: str, fingerprint: str) -> Collection:
 
 
 def _sources(scenario: str) -> Iterator[Path]:
-    """Records with their outcomes, the scenario's file, the teachers' files."""
+    """Records and checkpoints with their outcomes, the scenario's file, the teachers' files."""
     for root in leaderboards_read():
         for record in record_files(root, scenario):
             yield from (record.with_name(name) for name in READ)
+        for folder in checkpoint_folders(root, scenario):
+            yield from (folder / name for name in (CHECKPOINT, READ[1]))
     yield SCENARIOS / f"{scenario}.toml"
     for folder in (SCENARIOS.parent / "teachers" / "weights", cache() / "teachers"):
         yield from sorted(folder.glob("*"))

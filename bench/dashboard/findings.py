@@ -9,7 +9,7 @@ import pandas as pd
 from bench.dashboard.blocks import Block, Note
 from bench.dashboard.frames import methods, teacher
 from bench.dashboard.text import listed, shortened
-from bench.ranking.words import missing, rows
+from bench.ranking.words import CHECKPOINT, labels, missing, rows
 
 NAMES = 6  # how many tied methods a sentence lists before it counts them
 
@@ -60,6 +60,15 @@ def figures_in_words(frame: pd.DataFrame) -> str:
         words += f" (95% interval {_number(best['robust_low'])} to {_number(best['robust_high'])})"
     guide = teacher(frame)
     return words + ("." if guide is None else f"; the teacher reaches {_percent(guide['robust'])}.")
+
+
+def checkpoints_in_words(frame: pd.DataFrame) -> str:
+    """The robust accuracy of each checkpoint from elsewhere, the highest first; '' where there is none."""
+    bare = [(row, label) for row, label in zip(rows(frame), labels(frame), strict=True) if row["status"] == CHECKPOINT]
+    said = [f"{shortened(label, 40)} {_percent(row['robust'])}" for row, label in bare[:NAMES]]
+    said += [f"{len(bare) - NAMES} more"] if len(bare) > NAMES else []
+    what = "Trained elsewhere and not ranked: "
+    return f"{what}{listed(said)}." if said else ""
 
 
 def damaged(problems: Sequence[str]) -> list[Block]:

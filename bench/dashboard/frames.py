@@ -1,12 +1,17 @@
-"""Which rows of a ranking are methods that compete, and which is the teacher."""
+"""Which rows of a ranking are methods that compete, which is the teacher, and what stands below them."""
 
 from __future__ import annotations
 
 import pandas as pd
 
-from bench.ranking.words import labels
+from bench.ranking.words import CHECKPOINT, labels
 
 COMPETING = ("ranked", "provisional", "failed")  # statuses of rows that a board compares
+GROUPS = {  # the parts of a board's table by their headings, and the statuses of their rows
+    "": (*COMPETING, "unranked"),
+    "Checkpoints: trained elsewhere, budget unknown, not ranked": (CHECKPOINT,),
+    "Superseded and retracted": ("superseded", "retracted"),
+}
 
 
 def methods(frame: pd.DataFrame) -> pd.DataFrame:

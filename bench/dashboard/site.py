@@ -98,7 +98,11 @@ def _pages(views: Sequence[View], leaderboards: Path | None) -> Iterator[Page]:
         yield Page(f"{stem}.html", "Leaderboard", leaderboard.TITLE, ranked, stem)
         if view is views[0]:
             yield Page("index.html", "Leaderboard", leaderboard.TITLE, ranked, stem)
-        yield Page(f"{stem}.fronts.html", "Fronts", "Fronts", fronts.blocks(view, views), stem)
+        if not view.labels:
+            yield from _without_methods(stem)
+            continue
+        methodical = [each for each in views if each.labels]
+        yield Page(f"{stem}.fronts.html", "Fronts", "Fronts", fronts.blocks(view, methodical), stem)
         yield Page(f"{stem}.compare.html", "Compare", "The most robust rows compared", _compared(view), stem)
         releases, problems = history.read_releases(stem, leaderboards_read(leaderboards))
         past = [*damaged(problems), *history.blocks(view, releases)]
@@ -112,6 +116,12 @@ def _pages(views: Sequence[View], leaderboards: Path | None) -> Iterator[Page]:
     yield Page("scenarios.html", "Scenarios", "Scenarios and rules", _scenarios())
     yield Page("submit.html", "Submit", "Submit a method", submit.blocks())
     yield Page("about.html", "About", "About Temper", about.blocks())
+
+
+def _without_methods(stem: str) -> Iterator[Page]:
+    """The other pages of a board that has checkpoints from elsewhere, and no record of a method."""
+    for title in ("Fronts", "Compare", "History"):
+        yield Page(f"{stem}.{title.lower()}.html", title, title, [Note(leaderboard.NO_METHOD)], stem)
 
 
 def _row_files(view: View) -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import jinja2
 
-from bench.dashboard.frames import COMPETING
+from bench.dashboard.frames import COMPETING, GROUPS
 from bench.dashboard.palette import looks
 from bench.dashboard.view import PUBLISHED_ON, View
 from bench.ranking.words import missing
@@ -67,7 +67,8 @@ def board_html(view: View, selection: Selection = NOTHING_CHOSEN, link: Callable
     looked_up = looks(row["family"] for row in table if row["status"] in COMPETING)
     guide = next((row["robust"] for row in table if row["status"] == "unranked"), None)
     return template("board.html").render(
-        rows=shown,
+        groups=grouped(shown),
+        checkpoints=[row for row in shown if "details" in row],
         sort=selection.sort,
         sorts=SORTS,
         picked=set(selection.picked),
@@ -100,6 +101,12 @@ def in_order(table: Sequence[dict[str, Any]], sort: str) -> list[dict[str, Any]]
     known.sort(key=lambda row: row[order.field], reverse=order.down)
     unknown = [row for row in table if missing(row[order.field])]
     return sorted(known + unknown, key=lambda row: row["status"] not in COMPETING)
+
+
+def grouped(table: Sequence[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """The rows of each of GROUPS that has any, in their order, with its heading."""
+    parts = [(heading, [row for row in table if row["status"] in statuses]) for heading, statuses in GROUPS.items()]
+    return [(heading, part) for heading, part in parts if part]
 
 
 @cache

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from urllib.parse import urlsplit
 
 import pandas as pd
 
+from bench.checkpoints import CheckpointRecord
 from bench.dashboard.frames import methods
 from bench.method import METHODS
 from bench.ranking.board import ranking
@@ -18,7 +20,7 @@ from bench.ranking.explanation import Comparisons
 from bench.ranking.published import published
 from bench.ranking.rows import Board
 from bench.ranking.tables import checkpoints, classes
-from bench.ranking.words import DASH, labels, notes, rows
+from bench.ranking.words import CHECKPOINT, DASH, labels, notes, rows
 from bench.records import EvaluationRecord
 
 ALL_PASS = "all pass"
@@ -65,7 +67,8 @@ class View:
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
         """The rows of the ranking, each with its `label`, `note` and `needs`; those that compete also with the
-        `accuracies` of their seeds, what was `diagnosed`, and what is `published` of the method on PUBLISHED_ON."""
+        `accuracies` of their seeds, what was `diagnosed`, and what is `published` of the method on PUBLISHED_ON;
+        checkpoints from elsewhere with what was `diagnosed`, and their `details`."""
         table = [row | {"needs": needs(row["method"])} for row in rows(self.ranked)]
         for row, label, note in zip(table, labels(self.ranked), notes(self.ranked), strict=True):
             row |= {"label": label, "note": _note(row, note)}
@@ -74,7 +77,46 @@ class View:
             row["accuracies"] = [entry.accuracy for entry in entries]
             row["diagnosed"] = diagnosed([entry.record.evaluation for entry in entries])
             row["published"] = papers.get(row["method"], "")
+        others = [row for row in table if row["status"] == CHECKPOINT]
+        for row, entry in zip(others, self.board.checkpoints, strict=True):
+            row |= {"diagnosed": diagnosed([entry.record.evaluation]), "details": details(entry.record)}
         return table
+
+
+@dataclass(frozen=True)
+class Details:
+    """What readers are told of a checkpoint from elsewhere: where it is from ("" where nobody said), facts by name, and
+    its diagnostics, each with its verdict and words."""
+
+    source: str
+    facts: list[tuple[str, str]]
+    signs: list[tuple[str, str, str]]
+
+
+def details(record: CheckpointRecord) -> Details:
+    """The details of a checkpoint's record."""
+    verdict, made = record.evaluation, record.evaluation.surroundings
+    options = ", ".join(f"{name} {value}" for name, value in record.options.items())
+    facts = [("network", f"{record.network} ({options})" if options else record.network)]
+    facts += [("file", f"{record.weights.bytes:,} bytes, SHA-256 {record.weights.sha256}")]
+    facts += [("how it was read", " ".join(record.told))] if record.told else []
+    further = [f"{name} {100 * share:.1f} %" for name, share in verdict.further.items()]
+    further += [] if verdict.proved is None else [f"proved {100 * verdict.proved:.1f} %"]
+    facts += [("under other attacks", ", ".join(further))] if further else []
+    facts += [("differs from AutoAttack as published", "; ".join(verdict.deviations))] if verdict.deviations else []
+    if made:
+        state = ", with changes" if made.dirty else ""
+        facts += [
+            ("judged by", f"Temper at commit {made.commit[:12]}{state}" if made.commit else "Temper, no checkout")
+        ]
+        facts += [("with", ", ".join(f"{name} {version}" for name, version in made.versions.items()))]
+        facts += [("on", f"{made.machine} ({made.device})")]
+    signs = [
+        (name.replace("_", " "), str(sign.get("verdict", "")), str(sign.get("words", "")))
+        for name, sign in verdict.diagnostics.items()
+        if isinstance(sign, dict)
+    ]
+    return Details(record.source, facts, signs)
 
 
 def needs(method: str) -> list[str]:
@@ -100,6 +142,9 @@ def diagnosed(verdicts: Sequence[EvaluationRecord | None]) -> str:
 
 
 def _note(row: dict[str, Any], note: str) -> str:
+    if row["status"] == CHECKPOINT:  # under a heading that says the rest
+        host = urlsplit(row["reference"]).hostname
+        return f"from {host}" if host else f"SHA-256 {row['version']}"
     return "reference, not ranked" if row["status"] == "unranked" else note
 
 

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import streamlit as st
 
+from bench.checkpoints import has_checkpoints
 from bench.dashboard import data
 from bench.dashboard.components import write_address
 from bench.dashboard.draw import draw
@@ -32,17 +33,20 @@ HELP = {
 }
 
 
-def choose_board(*, withdrawn: bool = False) -> View | None:
+def choose_board(*, withdrawn: bool = False, checkpoints: bool = False) -> View | None:
     """The choosers of a board, and the board; None, with the reason on the page, where it cannot be shown.
 
-    A board on which every record is `withdrawn` is shown where that is asked for.
+    A board on which every record is `withdrawn`, or that has `checkpoints` from elsewhere and no record, is shown where
+    that is asked for.
     """
     names = data.scenarios()
     with st.container(horizontal=True, vertical_alignment="bottom", key="line-board"):
         scenario = choose_one("Scenario", "scenario", names, fixed=False, width=260)
         fields = {name: _segments(name) for name in ("ruleset", "budget", "recipe")}
         fields["track"] = _track(scenario)
-    if not has_records(scenario):  # nor asked for its board: that would fetch data to fingerprint them
+    if not (
+        has_records(scenario) or has_checkpoints(scenario)
+    ):  # nor asked for its board: that would fetch data to fingerprint them
         say_empty(scenario, fields)
         return None
     try:
@@ -51,7 +55,8 @@ def choose_board(*, withdrawn: bool = False) -> View | None:
         st.error(f"The board of {scenario} cannot be computed: {code_span(str(error) or repr(error))}")
         return None
     draw(damaged(view.board.problems))
-    if view.board.rows or (withdrawn and view.board.withdrawn):
+    asked_for = (withdrawn and view.board.withdrawn) or (checkpoints and view.board.checkpoints)
+    if view.board.rows or asked_for:
         return view
     say_empty(scenario, fields)
     return None

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from bench.ranking.collect import Entry
+from bench.ranking.collect import CheckpointEntry, Entry
 from bench.ranking.reproduction import reproduced
 from bench.ranking.rows import Board, Guide, averaged, read_board
 from bench.ranking.statistics import (
     gap_closed,
     holm_pairs,
+    image_interval,
     letters,
     mean_interval,
     minimum_detectable_difference,
@@ -22,11 +23,12 @@ from bench.ranking.statistics import (
     pairwise,
     rank_bounds,
 )
-from bench.ranking.words import INTERVAL, METHOD, RANK, ROBUST, Column, described, share
+from bench.ranking.words import CHECKPOINT, INTERVAL, METHOD, RANK, ROBUST, Column, described, share
 from bench.records import EvaluationRecord
 from bench.scenario import Recipe, Ruleset, Scenario, Tier, Track, load_scenario
 
 BASELINE = "pgd-at"  # of which `gap closed` is measured
+ELSEWHERE = "checkpoints: trained elsewhere, budget unknown, not ranked; their intervals are over images alone (Wilson)"
 
 COLUMNS = [
     *("rank", "rank_low", "rank_high", "tie_group", "method", "version", "family", "ruleset", "budget", "recipe"),
@@ -71,8 +73,9 @@ def leaderboard(
     """The ranked table of a scenario, best first: one row for each method (and setting of its hyper-parameters).
 
     Accuracies are fractions in [0, 1]; the intervals of `robust` are 95% over seeds and images, unadjusted. Only
-    records made under the scenario's present fingerprints count. The teacher follows, unranked, and then what is
-    superseded or retracted (docs/policy.md).
+    records made under the scenario's present fingerprints count. The teacher follows, unranked; then checkpoints that
+    were trained elsewhere (`temper evaluate --add-row`): their status is `checkpoint`, their ruleset, budget, recipe
+    and track are null, their intervals over images alone; then what is superseded or retracted (docs/policy.md).
     `frame.attrs`: `minimum_detectable_difference`, `teacher_cost` (r), `problems` (damaged files).
     """
     scenario = scenario if isinstance(scenario, Scenario) else load_scenario(scenario)
@@ -89,6 +92,7 @@ def ranking(board: Board) -> pd.DataFrame:
     ranked = _ranked(table)
     detectable = minimum_detectable_difference([robust[k] for k in ranked], *spread.of(ranked))
     table += [] if board.teacher is None else [_teacher(board, board.teacher)]
+    table += [_checkpoint(entry) for entry in board.checkpoints]
     table += [_withdrawn(board, entries) for entries in board.withdrawn]
     frame = pd.DataFrame(table, columns=COLUMNS).astype(dict.fromkeys(COUNTS, "Int64"))
     cost = _teacher_cost(board)
@@ -120,6 +124,8 @@ def _caption(board: Board, detectable: float, teacher_cost: float | None) -> lis
         parts.append(f"the teacher's forward costs r = {teacher_cost:.2f} passes")
     if not np.isnan(detectable):
         parts.append(f"minimum detectable difference {100 * detectable:.1f} points")
+    if board.checkpoints:
+        parts.append(ELSEWHERE)
     return parts
 
 
@@ -215,6 +221,29 @@ def _teacher(board: Board, teacher: Guide) -> dict[str, Any]:
         "status": "unranked",
         "train_fingerprint": board.scenario.train_fingerprint(),
         "protocol_fingerprint": card.evaluation.protocol_fingerprint,
+    }
+
+
+def _checkpoint(entry: CheckpointEntry) -> dict[str, Any]:
+    """A checkpoint from elsewhere as an unranked row: one network, of which no seed and no budget is known."""
+    record, interval = entry.record, image_interval(entry.robust)
+    return {
+        "method": record.name,
+        "version": record.version,
+        "family": CHECKPOINT,
+        "seeds": [],
+        "trials": [],
+        "hyperparameters": {},
+        "tuned": False,
+        "robust": record.evaluation.robust,
+        "robust_low": interval.low,
+        "robust_high": interval.high,
+        **_accuracies([record.evaluation]),
+        "last_pgd_20": None,
+        "status": CHECKPOINT,
+        "reference": record.source,
+        "train_fingerprint": record.train_fingerprint,
+        "protocol_fingerprint": record.evaluation.protocol_fingerprint,
     }
 
 

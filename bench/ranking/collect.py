@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bench.checkpoints import CheckpointRecord, checkpoint_folders, read_checkpoint
 from bench.errors import TemperError
 from bench.protocol import MISCLASSIFIED, ROBUST
 from bench.records import RunRecord, leaderboards_read, read_record, record_folders
@@ -43,15 +44,31 @@ class Entry:
         return 0.0 if robust is None else float(robust.mean())
 
 
+@dataclass(frozen=True)
+class CheckpointEntry:
+    """A checkpoint that was trained elsewhere, and the outcome of each test example: uint8 (N,)."""
+
+    record: CheckpointRecord
+    folder: Path
+    outcomes: np.ndarray
+
+    @property
+    def robust(self) -> np.ndarray:
+        """Whether each test example is robust: bool (N,)."""
+        return self.outcomes == ROBUST
+
+
 @dataclass
 class Collection:
     """The records of a scenario by trial id: those that count, those that are superseded or retracted, second records
-    of a trial; by row, the confirming seeds of submissions; and the files that are damaged."""
+    of a trial; by row, the confirming seeds of submissions; checkpoints from elsewhere by folder; and the files that
+    are damaged."""
 
     entries: dict[str, Entry] = field(default_factory=dict)
     withdrawn: dict[str, Entry] = field(default_factory=dict)
     reproductions: dict[str, Entry] = field(default_factory=dict)
     confirming: dict[str, Entry] = field(default_factory=dict)
+    checkpoints: dict[str, CheckpointEntry] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
     def add(self, entry: Entry) -> None:
@@ -68,11 +85,13 @@ class Collection:
 
 
 def collect(scenario: Scenario, leaderboards: Path | None = None) -> Collection:
-    """Read all records of a scenario. A local record of a shipped trial is a reproduction: shown, never averaged."""
+    """Read all records of a scenario. A local record of a shipped trial is a reproduction: shown, never averaged. A
+    local checkpoint takes the place of a shipped one of its name."""
     found = Collection()
     for root in leaderboards_read(leaderboards):
         for entry in _entries(root, scenario, found.problems):
             found.add(entry)
+        found.checkpoints |= {each.folder.name: each for each in _checkpoints(root, scenario, found.problems)}
     return found
 
 
@@ -84,13 +103,26 @@ def _entries(root: Path, scenario: Scenario, problems: list[str]) -> Iterator[En
             problems.append(str(error))
 
 
+def _checkpoints(root: Path, scenario: Scenario, problems: list[str]) -> Iterator[CheckpointEntry]:
+    for folder in checkpoint_folders(root, scenario.name):
+        try:
+            record = read_checkpoint(folder)
+            yield CheckpointEntry(record, folder, _outcomes(folder, scenario.data.split.test))
+        except TemperError as error:
+            problems.append(str(error))
+
+
 def read_entry(folder: Path, images: int) -> Entry:
     """The record of a folder and its outcomes on so many images. Raises TemperError that names the damaged file."""
     record = read_record(folder)
-    outcomes = None if record.evaluation is None else read_outcomes(folder)["outcome"].to_numpy()
-    if outcomes is not None and len(outcomes) != images:
+    return Entry(record, folder, None if record.evaluation is None else _outcomes(folder, images))
+
+
+def _outcomes(folder: Path, images: int) -> np.ndarray:
+    outcomes = read_outcomes(folder)["outcome"].to_numpy()
+    if len(outcomes) != images:
         raise TemperError(f"{folder / 'outcomes.parquet'} has {len(outcomes)} rows, the test split {images}")
-    return Entry(record, folder, outcomes)
+    return outcomes
 
 
 def read_curve(folder: Path) -> pd.DataFrame:

@@ -21,11 +21,13 @@ FIELDS += ["peak_megabytes", "judging_seconds", "robust_per_kilopass"]
 
 
 def cost(board: Board, ranked: pd.DataFrame) -> pd.DataFrame:
-    """Means over seeds; passes and calls are per training example, the teacher's row is what making it took."""
+    """Means over seeds; passes and calls are per training example, the teacher's row is what making it took. Of a
+    checkpoint from elsewhere no cost is known: it has no row."""
     examples = board.scenario.data.split.train
     rows = [_row([entry.record.training for entry in row if entry.record.training], examples) for row in board.rows]
     rows += [] if board.teacher is None else [_teacher(board.teacher, ranked.attrs["teacher_cost"], examples)]
-    for row, robust, verdicts in zip(rows, ranked["robust"].head(len(rows)), board.verdicts, strict=True):
+    judged = board.verdicts[: len(rows)]
+    for row, robust, verdicts in zip(rows, ranked["robust"].head(len(rows)), judged, strict=True):
         row |= {"robust": robust, "judging_seconds": _mean([v.seconds for v in verdicts if v])}
         row["robust_per_kilopass"] = 1000 * robust / row["passes"] if row.get("passes") else None
     frame = beside(ranked, rows, FIELDS)

@@ -18,7 +18,7 @@ import pandas as pd
 from bench.files import SHIPPED
 from bench.ranking.board import IDENTITY
 from bench.ranking.rows import TEACHER, Board
-from bench.ranking.words import METHOD, RANK, ROBUST, Column, described, rows
+from bench.ranking.words import APART, METHOD, RANK, ROBUST, Column, described, rows
 from bench.scenario import Scenario
 
 FILE = SHIPPED / "leaderboards" / "published.csv"
@@ -88,7 +88,7 @@ def published(board: Board, ranked: pd.DataFrame) -> pd.DataFrame:
 
 def _ours(ranked: pd.DataFrame) -> pd.DataFrame:
     """The rows that count."""
-    return ranked.loc[~ranked["status"].isin(["unranked", "superseded", "retracted"]), [*IDENTITY, *OURS]]
+    return ranked.loc[~ranked["status"].isin(APART), [*IDENTITY, *OURS]]
 
 
 def _numbers(scenario: Scenario) -> pd.DataFrame:

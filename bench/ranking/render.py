@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.ranking.latex import to_latex
-from bench.ranking.words import in_words, missing, rows
+from bench.ranking.words import APART, in_words, missing, rows
 
 Format = Literal["table", "markdown", "csv", "parquet", "json", "latex"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -40,12 +40,16 @@ def render(frame: pd.DataFrame, form: Format) -> bytes:
 
 
 def to_table(frame: pd.DataFrame) -> Table:
-    """For the terminal; rows that are not ranked are dim."""
+    """For the terminal; rows that are not ranked are dim, and those that do not compete stand below a line."""
     table = Table(title=frame.attrs["title"], caption=frame.attrs["caption"], min_width=NARROW)
     for column in frame.attrs["columns"]:
         table.add_column(column.heading, justify="right" if column.form else "left", overflow="fold")
     statuses = frame["status"] if "status" in frame else ["ranked"] * len(frame)
+    before = "ranked"
     for words, status in zip(in_words(frame).itertuples(index=False), statuses, strict=True):
+        if status in APART and before not in APART:
+            table.add_section()
+        before = status
         table.add_row(*map(Text, words), style=None if status == "ranked" else "dim")
     return table
 

@@ -1,10 +1,11 @@
-"""The records of one board: rows of trials that differ in their seed alone, and the teacher they learnt from."""
+"""The records of one board: rows of trials that differ in their seed alone, the teacher they learnt from, and
+checkpoints from elsewhere."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from bench.errors import TemperError
 from bench.protocol import ROBUST
-from bench.ranking.collect import Collection, Entry, collect, read_outcome_file
+from bench.ranking.collect import CheckpointEntry, Collection, Entry, collect, read_outcome_file
 from bench.records import EvaluationRecord, Trial
 from bench.scenario import Scenario
 
@@ -43,6 +44,12 @@ class Board:
     confirming: Mapping[str, Entry]  # by row: the seed that was drawn when the method was submitted, in no average
     problems: list[str]  # damaged files
     teacher: Guide | None
+    checkpoints: list[CheckpointEntry] = field(default_factory=list)  # the most robust first; on all boards alike
+
+    @property
+    def shows(self) -> bool:
+        """Whether there is anything that counts, or a checkpoint from elsewhere."""
+        return bool(self.rows or self.checkpoints)
 
     @property
     def robust(self) -> list[np.ndarray]:
@@ -59,9 +66,11 @@ class Board:
 
     @property
     def verdicts(self) -> list[list[EvaluationRecord | None]]:
-        """The evaluations of each row, None for a failed trial, and then the teacher's where it was judged."""
+        """The evaluations of each row, None for a failed trial; then the teacher's where it was judged, and those of
+        the checkpoints."""
         own = [[entry.record.evaluation for entry in row] for row in self.rows]
-        return own if self.teacher is None else [*own, [self.teacher.card.evaluation]]
+        own += [] if self.teacher is None else [[self.teacher.card.evaluation]]
+        return own + [[entry.record.evaluation] for entry in self.checkpoints]
 
     @property
     def stem(self) -> str:
@@ -95,19 +104,21 @@ def read_board(scenario: Scenario, leaderboards: Path | None = None, **fields: s
 
 
 def read_boards(scenario: Scenario, leaderboards: Path | None = None) -> Iterator[Board]:
-    """Every board of a scenario that has rows; the records are read once."""
+    """Every board of a scenario that shows anything; the records are read once."""
     found = collect(scenario, leaderboards)
     for setting in settings(found):
         board = board_of(scenario, found, **setting)
-        if board.rows:
+        if board.shows:
             yield board
 
 
 def settings(found: Collection) -> list[dict[str, str]]:
-    """The settings, values of FIELDS, under which there are records; the default first."""
+    """The settings, values of FIELDS, under which there are records; the default first. Checkpoints from elsewhere
+    have no setting: alone, they make the default one."""
     trials = [entry.record.trial for each in (found.entries, found.withdrawn) for entry in each.values()]
     default = tuple(FIELDS.values())
-    keys = sorted({_key(trial) for trial in trials}, key=lambda key: (key != default, key))
+    known = {_key(trial) for trial in trials} or ({default} if found.checkpoints else set())
+    keys = sorted(known, key=lambda key: (key != default, key))
     return [dict(zip(FIELDS, key, strict=True)) for key in keys]
 
 
@@ -116,11 +127,27 @@ def _key(trial: Trial) -> tuple[str, ...]:
 
 
 def board_of(scenario: Scenario, found: Collection, **fields: str) -> Board:
-    """`read_board` of records that are read already."""
+    """`read_board` of records that are read already.
+
+    Of a checkpoint from elsewhere neither ruleset nor budget is known: like the teacher, it is on every board of its
+    scenario.
+    """
     setting = FIELDS | fields
     rows, withdrawn = (_rows(scenario, [*each.values()], setting) for each in (found.entries, found.withdrawn))
-    guide = _guide(scenario) if rows else None
-    return Board(scenario, setting, rows, withdrawn, found.reproductions, found.confirming, found.problems, guide)
+    others = _checkpoints(scenario, [*found.checkpoints.values()])
+    guide = _guide(scenario) if rows or others else None
+    return Board(
+        scenario, setting, rows, withdrawn, found.reproductions, found.confirming, found.problems, guide, others
+    )
+
+
+def _checkpoints(scenario: Scenario, found: list[CheckpointEntry]) -> list[CheckpointEntry]:
+    """The checkpoints that were judged under the present fingerprints, the most robust first."""
+    if not found:
+        return []
+    present = scenario.train_fingerprint(), scenario.protocol_fingerprint()
+    current = [entry for entry in found if entry.record.current(*present)]
+    return sorted(current, key=lambda entry: (-entry.robust.mean(), entry.record.name))
 
 
 def _rows(scenario: Scenario, found: list[Entry], fields: Mapping[str, str]) -> list[list[Entry]]:

@@ -10,7 +10,13 @@ from bench.ranking.gap import Gap, gap_closed
 from bench.ranking.mcnemar import McNemar, mcnemar
 from bench.ranking.profiles import interquartile_mean, performance_profile, resampling_interval
 from bench.ranking.ranks import holm, holm_pairs, letters, rank_bounds
-from bench.ranking.variance import Interval, mean_interval, moderated_variance, prediction_interval
+from bench.ranking.variance import (
+    Interval,
+    image_interval,
+    mean_interval,
+    moderated_variance,
+    prediction_interval,
+)
 
 __all__ = [
     "Difference",
@@ -22,6 +28,7 @@ __all__ = [
     "gap_closed",
     "holm",
     "holm_pairs",
+    "image_interval",
     "interquartile_mean",
     "letters",
     "mcnemar",

@@ -63,6 +63,7 @@ def classes(board: Board, ranked: pd.DataFrame) -> pd.DataFrame:
     """Robust accuracy of each class, averaged over seeds; the worst of them and its label."""
     labels, names = _labels(board), [f"class_{label}" for label in range(board.scenario.data.classes)]
     robust = board.robust + ([] if board.teacher is None else [board.teacher.robust[None]])
+    robust += [entry.robust[None] for entry in board.checkpoints]
     pairs = zip(robust, ranked["worst_class"].head(len(robust)), strict=True)
     rows = [_by_class(outcomes, labels, names) | {"worst_of_seed": worst} for outcomes, worst in pairs]
     frame = beside(ranked, rows, ["robust", "worst", "worst_label", "worst_of_seed", *names])
@@ -131,11 +132,12 @@ def _further(table: Sequence[Verdicts]) -> list[str]:
 
 
 def _labels(board: Board) -> np.ndarray:
-    """The label of each test image; -1 where no trial of the board was judged."""
-    judged = next((entry for row in board.rows for entry in row if entry.robust is not None), None)
-    if judged is None:
+    """The label of each test image; -1 where nothing of the board was judged."""
+    judged = [entry.folder for row in board.rows for entry in row if entry.robust is not None]
+    judged += [entry.folder for entry in board.checkpoints]
+    if not judged:
         return np.full(board.scenario.data.split.test, -1)
-    return read_outcomes(judged.folder)["label"].to_numpy()
+    return read_outcomes(judged[0])["label"].to_numpy()
 
 
 def _by_class(robust: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> dict[str, Any]:

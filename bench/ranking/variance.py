@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import digamma, polygamma, stdtrit
+from scipy.special import digamma, ndtri, polygamma, stdtrit
 
 from bench.errors import TemperError
 
@@ -141,6 +141,20 @@ def mean_interval(robust: NDArray[Any], seed_variance: float, seed_df: float, le
     parts = np.array([seed_variance / robust.shape[0], image_variance(robust)])
     df = float(satterthwaite(parts, np.array([seed_df, robust.shape[1] - 1.0])))
     return _interval(float(robust.mean()), float(np.sqrt(parts.sum())), df, level)
+
+
+def image_interval(robust: NDArray[Any], level: float = 0.95) -> Interval:
+    """Wilson's interval (1927) of ONE network's accuracy over images like these, from `robust` (N,).
+
+    Its seeds are not known, so that what another training would change is not in it. Unlike `mean_interval` it does
+    not shrink to a point where all images are robust, or none.
+    """
+    (robust,) = as_outcomes(np.asarray(robust)[None])
+    mean, images, z = float(robust.mean()), robust.size, float(ndtri((1 + level) / 2))
+    centre, weight = mean + z**2 / (2 * images), 1 + z**2 / images
+    half = z * np.sqrt(mean * (1 - mean) / images + z**2 / (4 * images**2))
+    low, high = np.clip([(centre - half) / weight, (centre + half) / weight], 0, 1)
+    return Interval(mean, float(low), float(high), float(np.sqrt(mean * (1 - mean) / images)), np.inf)
 
 
 def prediction_interval(

@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 DASH = "\N{EN DASH}"
+CHECKPOINT = "checkpoint"  # status and family of a row that was trained elsewhere
+APART = ("unranked", CHECKPOINT, "superseded", "retracted")  # statuses of rows that stand below those that compete
+UNKNOWN = "trained elsewhere, budget unknown"
 
 
 class Column(NamedTuple):
@@ -54,10 +57,16 @@ def in_words(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def labels(frame: pd.DataFrame) -> list[str]:
-    """What each row is called, no two alike: its method with changed settings, its version where that is ambiguous."""
-    named = [(_label(row), row["version"]) for row in rows(frame)]
-    names = Counter(name for name, _ in set(named))
-    return _told_apart([f"{name} · {version}" if names[name] > 1 else name for name, version in named])
+    """What each row is called, no two alike: its method with changed settings, its version where that is ambiguous.
+
+    A checkpoint from elsewhere that is called like another row is `name (checkpoint)`: it renames no method.
+    """
+    table = rows(frame)
+    named = [None if row.get("status") == CHECKPOINT else (_label(row), row["version"]) for row in table]
+    names = Counter(each[0] for each in {*named} if each)
+    first = [each and (f"{each[0]} · {each[1]}" if names[each[0]] > 1 else each[0]) for each in named]
+    taken = {*filter(None, first), *names}
+    return _told_apart([name or _elsewhere(row["method"], taken) for name, row in zip(first, table, strict=True)])
 
 
 def notes(frame: pd.DataFrame) -> list[str]:
@@ -118,6 +127,10 @@ def _told_apart(names: Sequence[str]) -> list[str]:
     return apart
 
 
+def _elsewhere(name: str, taken: set[str]) -> str:
+    return f"{name} ({CHECKPOINT})" if name in taken else name
+
+
 def _label(row: dict[str, Any]) -> str:
     from bench.method import METHODS
 
@@ -128,6 +141,8 @@ def _label(row: dict[str, Any]) -> str:
 
 
 def _notes(row: dict[str, Any]) -> str:
+    if row["status"] == CHECKPOINT:
+        return f"{CHECKPOINT}: {UNKNOWN}"
     said = [] if row["status"] == "ranked" else [row["status"]]
     for what in ("collapsed", "failed"):
         if not missing(row[what]) and row[what]:

@@ -23,6 +23,7 @@ from bench.records import shipped_leaderboards
 from bench.scenario import Scenario
 from bench.skeleton import write_skeleton
 from tests.dashboard.conftest import write_records
+from tests.dashboard.test_checkpoints import add as add_checkpoint
 
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=30_000)
@@ -374,3 +375,23 @@ def test_the_static_site_needs_no_server(browser: Browser, tmp_path: Path, pictu
         for file in ("index.html", "digits-linf.compare.html", "scenarios.html"):
             page.goto((tmp_path / "site" / file).as_uri())
             assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 1
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_checkpoints_stay_in_their_part_and_open(
+    browser: Browser, digits: Scenario, tmp_path: Path, pictures: Path, width: str
+) -> None:
+    for name, robust in (("a checkpoint", 400), ("pgd-at", 500)):
+        add_checkpoint(tmp_path / "lb", digits, name, robust)
+    export(tmp_path / "site", tmp_path / "lb")
+    with _page(browser, width=width) as page:
+        page.goto((tmp_path / "site" / "index.html").as_uri())
+        assert _order(page)[-3:] == ["None", "pgd-at (checkpoint)", "a checkpoint"], "below their heading"
+        if width == "wide":
+            page.locator('.board [data-sort="method"]').click()
+            assert _order(page)[-3:] == ["None", "a checkpoint", "pgd-at (checkpoint)"]
+        page.locator(".board summary").first.click()
+        expect(page.get_by_text("Square alone breaks 12 of 60.").first).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 1
+        page.locator(".board tr.checkpoint").first.scroll_into_view_if_needed()
+        page.screenshot(path=pictures / f"checkpoints-{width}.png")

@@ -16,8 +16,9 @@ function sortRows(board, button) {
     if (isNaN(a) || isNaN(b)) return isNaN(a) - isNaN(b);
     return down ? b - a : a - b;
   };
-  const body = board.querySelector("tbody");
-  body.append(...[...body.children].sort(before));
+  for (const body of board.querySelectorAll("tbody")) {
+    body.append(...[...body.querySelectorAll("tr[data-row]")].sort(before));
+  }
   for (const each of board.querySelectorAll("th[aria-sort]")) each.setAttribute("aria-sort", "none");
   heading.setAttribute("aria-sort", down ? "descending" : "ascending");
 }

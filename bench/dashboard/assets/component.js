@@ -26,7 +26,9 @@ export default function ({ parentElement, data, setTriggerValue }) {
   const place = holder(parentElement);
   if (place.markup !== data.markup) {
     const focus = focused(parentElement);
+    const open = [...place.querySelectorAll("details[open]")].map((details) => details.dataset.of);
     place.innerHTML = place.markup = data.markup;
+    for (const details of place.querySelectorAll("details")) details.open = open.includes(details.dataset.of);
     if (data.heard < place.told?.turn) show(place, place.told); // the answer to an earlier click
     if (focus) parentElement.querySelector(focus)?.focus();
   }

@@ -9,7 +9,7 @@ import streamlit as st
 from bench.dashboard import navigation
 from bench.dashboard.blocks import Block, Download, Downloads, Finding, Html
 from bench.dashboard.draw import draw
-from bench.dashboard.findings import figures_in_words, finding
+from bench.dashboard.findings import checkpoints_in_words, figures_in_words, finding
 from bench.dashboard.frames import COMPETING
 from bench.dashboard.table import SORTS, Selection, board_html
 from bench.dashboard.view import View
@@ -17,6 +17,7 @@ from bench.dashboard.widgets import choose_board, choose_many, choose_one
 from bench.ranking.render import Format, render
 
 TITLE = "Robust accuracy under AutoAttack"
+NO_METHOD = "No method has a record on this board yet. What it shows is not ranked."
 FORMATS: dict[str, tuple[Format, str]] = {
     "CSV": ("csv", "csv"),
     "LaTeX": ("latex", "tex"),
@@ -26,8 +27,9 @@ FORMATS: dict[str, tuple[Format, str]] = {
 
 def blocks(view: View, selection: Selection, link: Callable[[str], str] = lambda name: "") -> list[Block]:
     """The leaderboard of a board."""
+    others = checkpoints_in_words(view.ranked)
     return [
-        Finding(finding(view.ranked), figures_in_words(view.ranked)),
+        Finding(finding(view.ranked) or NO_METHOD, f"{figures_in_words(view.ranked)} {others}".strip()),
         Html(board_html(view, selection, link)),
         Downloads([_download(view, label) for label in FORMATS]),
     ]
@@ -36,7 +38,7 @@ def blocks(view: View, selection: Selection, link: Callable[[str], str] = lambda
 def page() -> None:
     """Draw the page."""
     st.title(TITLE, anchor=False)
-    view = choose_board()
+    view = choose_board(checkpoints=True)
     if view is None:
         return
     selection = _select(view)
