@@ -1,5 +1,5 @@
 """Kill trials at random moments of training, judging and recording, start them again, and compare what they record with
-an uninterrupted run; then run one on a disk that is full again and again. Prints docs/crash-safety.md.
+an uninterrupted run; then run one on a disk that fills up repeatedly. Prints docs/crash-safety.md.
 
 python scripts/kills.py [--kills 50] [--seed 0] > docs/crash-safety.md      # about 20 minutes on 2 cores
 """
@@ -190,17 +190,17 @@ Written by `scripts/kills.py` at commit {made.commit}{" (and changes)" if made.d
 | | |
 |---|---|
 | `kill -9` of a trial's processes, at random moments | {died.total()}: {stages} |
-| trials that were killed | {trials} |
-| stops by a full disk of one more trial | {full} |
+| trials killed | {trials} |
+| stops of one more trial by a full disk | {full} |
 | differences from the uninterrupted run | {"; ".join(differences) or "none"} |
 
-Each trial (`pgd-at` on 512 digits) was killed several times in every stage, started again by the same command until it
-was recorded, and compared with a run that nobody disturbed: weights, outcomes and learning curve byte for byte, and all
-of `record.json` but what a clock or the memory decides (`bench.records.CLOCKS`) and the digest over that. Afterwards
-nothing else lies there, and every record verifies. While recording, a trial dies at one of the {touches} times that it
-changes a file. The disk is a tmpfs that grows by 48 kB each time it was full; every stop was one line that says so.
-Recording alone, at every single one of its moments, on a full disk and in read-only folders, is in
-`tests/execution/test_crashes.py`.""")
+Each trial (`pgd-at` on 512 digits) was killed several times in every stage, restarted with the same command until it
+was recorded, and compared with an uninterrupted run: weights, outcomes and learning curve byte for byte, and all
+of `record.json` except time and memory (`bench.records.CLOCKS`) and the digest over them. Afterwards no other
+files remain, and every record verifies. While recording, a trial dies at one of the {touches} times that it
+changes a file. The disk is a tmpfs that grows by 48 kB each time it is full; every stop printed one line that says so.
+`tests/execution/test_crashes.py` tests recording alone, at every one of these moments, on a full disk and in
+read-only folders.""")
 
 
 if __name__ == "__main__":

@@ -37,19 +37,19 @@ RANKED, ACROSS = "ranking", "across"  # tables
 FORMS: dict[Format, str] = {"csv": "csv", "parquet": "parquet", "json": "json", "latex": "tex"}
 CATALOGUE_HEAD = r"""# Methods
 
-Written by `scripts/tables.py` from the registrations. `temper methods NAME` shows one in full.
+Written by `scripts/tables.py` from the registrations. `temper methods NAME` shows all details of one method.
 
-A step's cost is in passes per example: a forward of the student is 1, a backward to the input 1, one to the weights 2.
+The cost of a step is in passes per example: a forward of the student is 1, a backward to the input 1, to the weights 2.
 K: attack steps; r, r_N: FLOPs of the robust and the natural teacher over the student's; `double`: the measured price of
-the student's double backward; other names: auxiliary networks. Of methods with a warm-up, it is the cost before its
-end. The last column is what the meter counted in whole trials on the digits (K = 10, r = r_N = 8.63), per step.
+the student's double backward; other names: auxiliary networks. For methods with a warm-up, it is the cost during
+warm-up. The last column is the metered cost per step of whole trials on the digits (K = 10, r = r_N = 8.63).
 
-In the formulas $f$ are the logits of a network, $p$ their softmax $\sigma(f)$ and $p^\tau$ that at temperature $\tau$,
-$h$ features; of the student $S$, the robust teacher $T$, the natural teacher $N$, or a network $P$ that learns along.
-$D$ is a discriminator, $G$ a generator, and $\theta$ the student's weights, of which $\bar\theta$ is the average. Each
-loss trains the network of its index, and no other. $x$ is a clean input with label $y$, one-hot $e_y$, and $x'$ an
-adversarial one, in the ball $B(x)$. $C$: number of classes; $t$: share of the budget that is spent; $H$: entropy;
-sg: no gradient passes; $[a]_+$: the larger of $a$ and 0.
+In the formulas, $f$ are the logits of a network, $p$ their softmax $\sigma(f)$, $p^\tau$ the softmax at temperature
+$\tau$, and $h$ features. Networks: student $S$, robust teacher $T$, natural teacher $N$, jointly trained network $P$,
+discriminator $D$, generator $G$. $\theta$ are the student's weights and $\bar\theta$ their average. Each loss trains
+only the network of its index. $x$ is a clean input with label $y$ (one-hot $e_y$), and $x'$ an adversarial one in the
+ball $B(x)$. $C$: number of classes; $t$: fraction of the budget that is spent; $H$: entropy; sg: stop gradient;
+$[a]_+$: the larger of $a$ and 0.
 
 | method | family | reference | needs | passes | on the digits |
 |---|---|---|---|---|---|"""

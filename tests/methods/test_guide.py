@@ -114,7 +114,7 @@ def test_the_numbers_of_passes_and_steps() -> None:
     size = load_scenario("digits-linf").optimiser.batch_size
     steps = {passes: int(trainer.budget.total / (passes * size)) for passes in (cost, 23)}
     words = " ".join(GUIDE.split())
-    assert f"that is {cost:.2f} passes, so that tier s pays for {steps[cost]} steps" in words
+    assert f"that is {cost:.2f} passes, so tier s pays for {steps[cost]} steps" in words
     assert f"PGD-AT, at 23, has {steps[23]}." in words
     assert METHODS["pgd-at"].info.passes == "2*K + 3"
 

@@ -46,7 +46,7 @@ ROGUES = [
     ),
     Rogue(
         "loads_digits",
-        "loads all the digits from scikit-learn",
+        "loads all digits from scikit-learn",
         "imports sklearn.datasets",
         "isolation",
         "No such file",
@@ -70,7 +70,7 @@ ROGUES = [
     ),
     Rogue(
         "remembers_images",
-        "brings test images along in its source",
+        "contains test images in its source",
         "a method has at most 400",
         "audit",
         "gap: better on test than on validation",
@@ -80,7 +80,7 @@ ROGUES = [
     Rogue("opens_socket", "opens a connection", "imports socket", "isolation", "Network is unreachable", "raw"),
     Rogue(
         "leaves_worker",
-        "starts a process that should outlive it",
+        "starts a process that should outlive the sandbox",
         "imports subprocess",
         "isolation",
         "it ends with the sandbox",
@@ -97,7 +97,7 @@ ROGUES = [
     Rogue("writes_records", "writes a record", "imports bench.files", "isolation", "Read-only file system", "raw"),
     Rogue(
         "edits_its_source",
-        "writes over the frozen file",
+        "overwrites the frozen file",
         "imports pathlib",
         "isolation",
         "Read-only file system",
@@ -105,18 +105,18 @@ ROGUES = [
     ),
     Rogue(
         "picks_its_place",
-        "has a path for a name, so that its record lands elsewhere",
+        "uses a path as its name, to store its record elsewhere",
         "a method is named like my-method",
         "isolation",
         "unknown method",
         "check",
     ),
-    Rogue("sleeps", "sleeps for ever", "imports time", "sandbox limit", "it took longer than", "raw"),
-    Rogue("eats_memory", "eats memory", "", "sandbox limit", "MemoryError", "raw"),
+    Rogue("sleeps", "sleeps forever", "imports time", "sandbox limit", "it took longer than", "raw"),
+    Rogue("eats_memory", "fills the memory", "", "sandbox limit", "MemoryError", "raw"),
     Rogue("fills_disk", "fills the disk", "imports pathlib", "sandbox limit", "it wrote more than", "raw"),
     Rogue(
         "hides_files",
-        "fills the disk with files that it has removed and holds open",
+        "fills the disk with deleted files that it keeps open",
         "imports pathlib",
         "sandbox limit",
         "it wrote more than",
@@ -124,20 +124,20 @@ ROGUES = [
     ),
     Rogue(
         "digs_deep",
-        "nests folders until their files cannot be named",
+        "nests folders until their paths are too long",
         "imports os",
         "sandbox limit",
         "it wrote more than",
         "raw",
     ),
-    Rogue("forks", "starts processes without end", "imports os", "sandbox limit", "processes and threads", "raw"),
-    Rogue("talks", "prints without end", "", "sandbox limit", "it printed more than", "raw"),
+    Rogue("forks", "starts processes endlessly", "imports os", "sandbox limit", "processes and threads", "raw"),
+    Rogue("talks", "prints endlessly", "", "sandbox limit", "it printed more than", "raw"),
     Rogue(
-        "works_unmetered", "computes where the meter does not look", "", "sandbox limit", "seconds of CPU time", "raw"
+        "works_unmetered", "computes outside the meter", "", "sandbox limit", "seconds of CPU time", "raw"
     ),
     Rogue(
         "hides_work",
-        "computes in children that nobody waits for",
+        "computes in child processes that nobody waits for",
         "imports os",
         "sandbox limit",
         "seconds of CPU time",
@@ -171,7 +171,7 @@ ROGUES = [
     Rogue("spoils_weights", "hands over weights that are not numbers", "", "hand-over", "is not finite", "train"),
     Rogue(
         "exits",
-        "ends the process as if all were well",
+        "ends the process as if it had succeeded",
         "imports os",
         "hand-over",
         "without offering a candidate",
@@ -179,7 +179,7 @@ ROGUES = [
     ),
     Rogue(
         "asks_too_often",
-        "climbs on verdicts of the validation split",
+        "hill-climbs on verdicts of the validation split",
         "imports json",
         "hand-over",
         "verdicts on validation",
@@ -195,7 +195,7 @@ ROGUES = [
     ),
     Rogue(
         "cooks_books",
-        "says that it spent fewer passes than its counts come to",
+        "reports fewer passes than its counts give",
         "imports json",
         "hand-over",
         "its counts and prices give",
@@ -204,7 +204,7 @@ ROGUES = [
     # the contract
     Rogue(
         "fakes_success",
-        "prints that it has passed the suite",
+        "prints that it passed the suite",
         "imports json",
         "conformance",
         "without running the conformance suite",
@@ -229,7 +229,7 @@ ROGUES = [
         "the meter charges",
         "check",
     ),
-    Rogue("moves_teacher", "moves the teacher", "", "conformance", "a teacher moved", "check"),
+    Rogue("moves_teacher", "changes the teacher", "", "conformance", "a teacher moved", "check"),
     Rogue(
         "forks_seed",
         "seeds the random state itself",
@@ -265,7 +265,7 @@ ROGUES = [
     Rogue("quantises", "masks gradients by rounding", "", "conformance", "the student has another layer", "check"),
     Rogue(
         "kills_gradient",
-        "masks gradients by an autograd function of its own",
+        "masks gradients with its own autograd function",
         "uses nets.student.module.register_forward_pre_hook",
         "conformance",
         "the student has another layer",
@@ -282,7 +282,7 @@ ROGUES = [
     Rogue("returns_teacher", "hands over the teacher as its student", "", "hand-over", "has more than", "train"),
     Rogue(
         "saturates",
-        "masks gradients by weights alone: logits a thousand times as large",
+        "masks gradients by weights alone: logits a thousand times larger",
         "",
         "diagnostics",
         "zero_gradients",
@@ -305,7 +305,7 @@ def page() -> str:
 
 
 def _row(rogue: Rogue) -> str:
-    rule = f"`{rogue.rule}`" if rogue.rule else "no: it looks honest"
+    rule = f"`{rogue.rule}`" if rogue.rule else "none: it looks honest"
     return f"| {rogue.cheat} | {rule} | {rogue.line} | {rogue.words} |"
 
 
