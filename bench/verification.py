@@ -19,7 +19,7 @@ from bench.checkpoints import FILE as CHECKPOINT
 from bench.checkpoints import FOLDER as CHECKPOINTS
 from bench.consistency import answers, content_problems, curve_problems, shipped_scenario
 from bench.errors import TemperError
-from bench.evaluation.summary import outcome_hashes, summarise
+from bench.evaluation.summary import outcome_hashes, summarise, unknown_columns
 from bench.hashing import file_digest
 from bench.protocol import ATTACKS, MISCLASSIFIED, ROBUST
 from bench.ranking.collect import read_outcomes
@@ -176,6 +176,8 @@ def table_problems(frame: pd.DataFrame, scenario: Scenario | None) -> Iterator[s
     strange = set(np.unique(outcome)) - {MISCLASSIFIED, ROBUST, *range(1, len(ATTACKS) + 1)}
     if strange:
         yield f"outcomes.parquet holds unknown outcomes {sorted(int(each) for each in strange)}"
+    if unknown := unknown_columns(frame):
+        yield f"outcomes.parquet has columns that no evaluation writes: {', '.join(unknown)}"
     if not np.array_equal(frame["prediction"] == frame["label"], outcome != MISCLASSIFIED):
         yield "outcomes.parquet: predictions and outcomes disagree on what is misclassified"
     if scenario and len(frame) != scenario.data.split.test:

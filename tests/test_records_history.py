@@ -80,13 +80,13 @@ def retrain(folder: Path) -> None:
     [
         (set_score, "changed: evaluation.robust"),
         (set_seconds, "changed: training.seconds"),
-        (vanish, "is gone"),
+        (vanish, "is missing"),
         (touch_outcomes, "changed: outcomes.parquet"),
         (touch_curve, "changed: metrics.jsonl"),
         (retrain, "changed: evaluation.protocol_fingerprint"),
         (lambda folder: (folder / "record.json").write_text("{"), "is not a valid record"),
         (unstamp, "changed: record.json"),
-        (lambda folder: (folder / "record.json").unlink(), "is gone"),
+        (lambda folder: (folder / "record.json").unlink(), "is missing"),
     ],
 )
 def test_a_change_out_of_sight_is_a_problem(root, records, git, change, says):
@@ -149,7 +149,7 @@ def test_a_release_stays_as_it_is(root, records, git):
     (root / "releases" / "2026-01-01" / "manifest.json").write_text("{ }")
     (root / "releases" / "2026-01-02" / "manifest.json").unlink()
     (root / "releases" / "2026-01-01" / "new").write_text("")
-    assert ["a release stays as it is" in problem for problem in against(root, "HEAD").problems] == [True, True]
+    assert ["a release never changes" in problem for problem in against(root, "HEAD").problems] == [True, True]
 
 
 def test_auto_is_where_the_branch_left_origin_and_else_the_commit_before(root, records, git, tmp_path):
@@ -195,7 +195,7 @@ def test_the_command(root, records, temper):
     vanish(records[4])
     result = temper("verify", root, "--against", "HEAD")
     assert result.code == 1
-    assert f"{records[4]}: is gone" in result.out
+    assert f"{records[4]}: is missing" in result.out
     assert temper("verify", root, "--against", "nothing").code == 2
 
 

@@ -117,7 +117,7 @@ def test_a_release_is_named_by_a_date(root, day):
 
 def test_a_day_to_come_is_refused(root):
     tomorrow = datetime.now(UTC).date() + timedelta(days=1)
-    with pytest.raises(TemperError, match="is yet to come"):
+    with pytest.raises(TemperError, match="is in the future"):
         release(str(tomorrow), root)
 
 

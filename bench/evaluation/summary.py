@@ -13,6 +13,10 @@ from bench.evaluation.columns import worst_class
 from bench.protocol import ADAPTIVE, ATTACKS, FURTHER, MISCLASSIFIED, ROBUST
 
 BESIDE = (*FURTHER, "beyond")  # the columns that tell who is right under a further attack; others begin with ADAPTIVE
+OTHERS = (  # the other columns that an evaluation of the scenario's protocol writes
+    *("label", "prediction", "margin", "outcome", "target", "iteration", *(f"margin_{name}" for name in ATTACKS)),
+    *("forwards", "backwards", "broken_by", "distance", "verified", "proved"),
+)
 
 
 def summarise(frame: pd.DataFrame, attacks: Sequence[str] = ATTACKS) -> dict[str, Any]:
@@ -34,6 +38,11 @@ def outcome_hashes(frame: pd.DataFrame) -> dict[str, str]:
     """SHA-256 of the outcome bytes of AutoAttack (`standard`) and of each further attack, in test order."""
     sets = {"standard": frame["outcome"]} | {name: frame[name] for name in _further(frame)}
     return {name: hashlib.sha256(column.to_numpy(np.uint8).tobytes()).hexdigest() for name, column in sets.items()}
+
+
+def unknown_columns(frame: pd.DataFrame) -> list[str]:
+    """The columns that no evaluation writes."""
+    return [name for name in map(str, frame.columns) if name not in (*OTHERS, *_further(frame))]
 
 
 def _further(frame: pd.DataFrame) -> list[str]:

@@ -77,6 +77,12 @@ def leaderboard(
     were trained elsewhere (`temper evaluate --add-row`): their status is `checkpoint`, their ruleset, budget, recipe
     and track are null, their intervals over images alone; then what is superseded or retracted (docs/policy.md).
     `frame.attrs`: `minimum_detectable_difference`, `teacher_cost` (r), `problems` (damaged files).
+
+    >>> import bench
+    >>> board = bench.leaderboard("digits-linf")
+    >>> best = board.iloc[0]
+    >>> int(best["rank"]), bool(best["robust_low"] < best["robust"] < best["robust_high"])
+    (1, True)
     """
     scenario = scenario if isinstance(scenario, Scenario) else load_scenario(scenario)
     return ranking(read_board(scenario, leaderboards, ruleset=ruleset, budget=budget, recipe=recipe, track=track))

@@ -31,7 +31,7 @@ def mistakes(tiny):
         "network": (["evaluate", "w.safetensors", "--scenario", tiny, "--network", "resnet"], "did you mean resnet18"),
         "weights": (["evaluate", "w.safetensors", "--scenario", tiny], "no weights at w.safetensors"),
         "method name": (["methods", "trade"], "did you mean trades"),
-        "verify": (["verify", tiny.with_name("nowhere")], "there is nothing at"),
+        "verify": (["verify", tiny.with_name("nowhere")], "nothing found at"),
     }
 
 

@@ -65,9 +65,9 @@ def test_an_explanation_is_sentences_or_json(temper):
     assert "pgd-at beats kd by" in words.out
     found = json.loads(temper("leaderboard", "digits-linf", "--explain", "pgd-at", "kd", "--json").out)
     assert found["winner"] == "pgd-at" and found["text"] == words.out.strip()
-    assert "no form 'csv'" in temper("leaderboard", "digits-linf", "--explain", "pgd-at", "kd", "--format", "csv").err
+    assert "no format 'csv'" in temper("leaderboard", "digits-linf", "--explain", "pgd-at", "kd", "--format", "csv").err
 
 
 def test_a_release_that_cannot_be_made_says_why(temper):
     result = temper("leaderboard", "--release", "2999-01-01")
-    assert result.code == 2 and "yet to come" in result.err
+    assert result.code == 2 and "in the future" in result.err

@@ -75,6 +75,6 @@ def test_the_page_says_who_holds() -> None:
     view = View.of(read_board(load_scenario("digits-linf"), shipped_leaderboards()))
     x, y = live.images("digits-linf")
     blocks = try_it.blocks(view, x[0], int(y[0]), "trades", 0.15)
-    assert blocks[0].text.startswith(f"trades says {int(y[0])}")
+    assert blocks[0].text.startswith(f"trades predicts {int(y[0])}")
     assert "keep their answer" in blocks[4].text
     assert len(blocks[5].frame) == len(view.labels)

@@ -87,7 +87,7 @@ def test_the_front_in_words() -> None:
 def test_a_front_of_compute_needs_two_budgets(shipped: View) -> None:
     alone = fronts.blocks(shipped, [shipped])
     assert len(of_kind(alone, Chart)) == 1
-    assert "needs records under two rulesets or budgets" in said(alone)
+    assert "needs records with two rulesets or budgets" in said(alone)
     points = fronts.robust_and_compute([shipped, shipped])
     assert len(points) == 2 * len(shipped.labels) and points["label"].str.endswith("(compute s)").all()
     assert (points["x"] == shipped.board.scenario.passes("s")).all(), "half a step less is no saving"
@@ -265,7 +265,7 @@ def test_radii_are_written_as_the_field_does() -> None:
 
 
 def test_without_releases_history_says_so(shipped: View) -> None:
-    assert "There is no release yet" in said(history.blocks(shipped, {}))
+    assert "No release yet" in said(history.blocks(shipped, {}))
 
 
 def frozen(root: Path, day: str, text: str) -> None:

@@ -116,7 +116,7 @@ def test_the_desk_takes_candidates_that_can_be_and_each_once(ground: Scenario, t
         {"progress": 10**400},
         {"offer": "x" * 10**5},
     ):
-        with pytest.raises(Refused, match="is no candidate"):
+        with pytest.raises(Refused, match="is not a candidate"):
             judge("student", **{"step": 7, **event})
 
 
@@ -179,7 +179,7 @@ def test_a_curve_that_is_none_is_refused(line: str, tmp_path: Path):
     file.write_text(json.dumps(good) + "\n")
     assert json.loads(take_curve(file)) == good
     file.write_text(json.dumps(good) + "\n" + line + "\n")
-    with pytest.raises(Refused, match="its learning curve is none"):
+    with pytest.raises(Refused, match="its learning curve is not valid"):
         take_curve(file)
 
 

@@ -156,7 +156,7 @@ def test_a_confirming_seed_is_shown_and_enters_no_average(board: Path, digits: S
     assert [row["seeds"] for row in frame.to_dict("records") if row["status"] == "ranked"] == [[0, 1, 2, 3, 4]] * 2
     read = read_board(digits, board)
     place = next(k for k, row in enumerate(read.rows) if row[0].record.trial.method == "trades")
-    assert "inside what the others lead one to expect" in confirmation(read, place)
+    assert "inside the others' 95% prediction interval" in confirmation(read, place)
     assert confirmation(read, 1 - place) == ""
     assert len(collect(digits, board).confirming) == 1
 
