@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from bench.errors import TemperError
+from bench.execution.estimate import told
 from bench.execution.trials import Runner
 from bench.ranking.rows import FIELDS, read_board
 from bench.ranking.sequential import Look, look, nominal_levels
@@ -42,13 +43,15 @@ def until_decided(runner: Runner, trials: Callable[[int], list[Trial]], seeds: S
 
 
 def run_missing(runner: Runner, trials: list[Trial]) -> list[str]:
-    """Run what has no record, judge anew what an earlier protocol judged; what went wrong, now or when recorded."""
+    """Run missing, re-judge outdated, return failures (of this run, and recorded ones)."""
     runner.tidy(trials)
     missing, outdated = runner.missing(trials), runner.outdated(trials)
     if len(missing) < len(trials):
         print(f"{len(trials) - len(missing)} of {len(trials)} trials are recorded already", file=sys.stderr)
     if outdated:
         print(f"{len(outdated)} of them were judged by an earlier protocol: judging again", file=sys.stderr)
+    if len(missing) > 1:
+        print(told(runner.scenario, missing, runner.leaderboards, runner.device, runner.jobs), file=sys.stderr)
     return runner.run(missing + outdated) + runner.failures(trials)
 
 
