@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from bench.checkpoints import FILE as CHECKPOINT
-from bench.checkpoints import checkpoint_folders
+from bench.checkpoints import checkpoint_folders, has_checkpoints
 from bench.dashboard.view import View
 from bench.errors import TemperError
 from bench.files import cache
@@ -25,8 +25,10 @@ EMBEDDED = "digits-linf"
 
 
 def scenarios() -> list[str]:
-    """Names of the scenarios that ship, those with records first, else the one that needs nothing but Temper."""
-    return sorted(shipped_scenarios(), key=lambda name: (not has_records(name), name != EMBEDDED, name))
+    """Names of the scenarios that ship, those with records or checkpoints first, else the one that needs nothing but
+    Temper."""
+    bare = {name: not (has_records(name) or has_checkpoints(name)) for name in shipped_scenarios()}
+    return sorted(bare, key=lambda name: (bare[name], name != EMBEDDED, name))
 
 
 def scenario(name: str) -> Scenario | None:

@@ -135,6 +135,12 @@ def test_what_was_read_is_read_again_when_a_checkpoint_comes(digits: Scenario, l
     assert data.fingerprint(digits.name) != before
 
 
+def test_scenarios_with_a_checkpoint_come_first(digits: Scenario, leaderboards: Path) -> None:
+    assert data.scenarios()[0] == "digits-linf"
+    add(leaderboards, digits.model_copy(update={"name": "fashion-mnist-small-linf"}), "mine", 450)
+    assert data.scenarios()[0] == "fashion-mnist-small-linf"
+
+
 def test_a_board_without_a_record_shows_them_and_the_other_pages_stand(digits: Scenario, leaderboards: Path) -> None:
     add(leaderboards, digits, "mine", 450)
     app = opened()

@@ -5,11 +5,19 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
+from bench.ranking.collect import CheckpointEntry
+from bench.ranking.rows import read_boards
+from bench.scenario import load_scenario
+from tests.checkpoints.made import record
+from tests.ranking.made import outcomes
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "tables.py"
 PARQUET = Path("leaderboards/tables/digits-linf.parquet")
@@ -53,6 +61,16 @@ def test_a_board_has_its_ranking_in_every_format_and_its_other_tables(files):
     assert page.count("\n## ") == 7
     rows = json.loads(files[Path("leaderboards/tables/digits-linf.json")])
     assert min(row["rank"] for row in rows if row["rank"]) == 1, "rows without all seeds have none"
+
+
+def test_checkpoints_of_a_checkout_are_its_owners(script, files, monkeypatch):
+    entry = CheckpointEntry(record(load_scenario("digits-linf"), "mine", outcomes(0.5, 0)), Path(), np.zeros(600))
+
+    def with_mine(scenario, root):
+        return (replace(board, checkpoints=[entry]) for board in read_boards(scenario, root))
+
+    monkeypatch.setattr(script, "read_boards", with_mine)
+    assert script.generated() == files
 
 
 def test_what_was_just_written_is_accepted(run, capsys):
