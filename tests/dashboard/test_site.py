@@ -96,7 +96,7 @@ def test_a_second_export_takes_the_place_of_the_first(site: Path, leaderboards: 
 def test_a_folder_with_other_things_is_left_alone(leaderboards: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years")
-    with pytest.raises(TemperError, match="holds other things"):
+    with pytest.raises(TemperError, match="holds other files"):
         export(tmp_path / "mine", leaderboards)
     assert [file.name for file in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 

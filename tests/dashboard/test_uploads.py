@@ -25,8 +25,8 @@ def test_a_second_run_of_a_trial_is_never_averaged(fill: Fill) -> None:
     folders = fill({"trades": 0.8, "kd": 0.1})
     words = said(record_blocks((folders[0] / "record.json").read_bytes()))
     assert "trades, seed 0, on digits-linf: complete." in words
-    assert "recorded already" in words and "never averaged" in words and "It is inside what" in words
-    assert "attested until" in words
+    assert "already recorded" in words and "never averaged" in words and "It is inside the stored seeds'" in words
+    assert "only attested" in words
 
 
 def test_another_seed_moves_the_mean_of_its_row(fill: Fill) -> None:
@@ -34,7 +34,8 @@ def test_another_seed_moves_the_mean_of_its_row(fill: Fill) -> None:
     content = (folders[5] / "record.json").read_bytes()
     (folders[5] / "record.json").unlink()
     words = said(record_blocks(content))
-    assert "over 6 seeds: below 0 and above 1 of the other ranked rows" in words and "It is inside what" in words
+    assert "mean over 6 seeds is" in words and "below 0 and above 1 of the other ranked rows" in words
+    assert "It is inside the stored seeds'" in words
 
 
 def test_a_record_of_a_new_row_says_so(fill: Fill, digits: Scenario, leaderboards: Path) -> None:
@@ -44,7 +45,7 @@ def test_a_record_of_a_new_row_says_so(fill: Fill, digits: Scenario, leaderboard
     fill({"trades": 0.8, "kd": 0.1})
     view = View.of(read_board(digits, leaderboards))
     assert record and not problems
-    assert "a row of its own, provisional, below 1 and above 1 of the other ranked rows" in landing(record, view)
+    assert "a new provisional row, below 1 and above 1 of the other ranked rows" in landing(record, view)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,7 @@ def test_a_record_of_a_new_row_says_so(fill: Fill, digits: Scenario, leaderboard
         ({"status": "done"}, "status: Input should be 'complete' or 'failed'"),
         ({"surprise": 1}, "surprise: Extra inputs are not permitted"),
         ({"evaluation": None}, "a complete record needs training and evaluation"),
-        ({"retracted": "Wrong data."}, "It is retracted, and counts no longer."),
+        ({"retracted": "Wrong data."}, "It is retracted and no longer counts."),
     ],
 )
 def test_what_is_wrong_with_a_record_is_shown(fill: Fill, change: dict[str, object], words: str) -> None:
@@ -65,7 +66,7 @@ def test_what_is_wrong_with_a_record_is_shown(fill: Fill, change: dict[str, obje
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe", b"null", b'{"trial": {}}', b"[" * 100_000])
 def test_what_is_no_record_is_refused(leaderboards: Path, content: bytes) -> None:
-    assert "This is no valid record." in said(record_blocks(content))
+    assert "This is not a valid record." in said(record_blocks(content))
 
 
 @pytest.mark.parametrize("accuracy", ["5.0", "-0.1", "NaN"])
@@ -80,7 +81,7 @@ def test_a_record_of_another_protocol_is_not_placed(fill: Fill) -> None:
     (folder,) = fill({"trades": 0.8}, seeds=1)
     content = json.loads((folder / "record.json").read_text())
     content["evaluation"]["protocol_fingerprint"] = "0" * 64
-    assert "judged by another protocol" in said(record_blocks(json.dumps(content).encode()))
+    assert "evaluated with another protocol" in said(record_blocks(json.dumps(content).encode()))
 
 
 def test_a_record_of_data_that_are_not_here_fetches_nothing(fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +94,7 @@ def test_a_record_of_data_that_are_not_here_fetches_nothing(fill: Fill, monkeypa
 def test_a_record_of_an_unknown_scenario_is_not_placed(fill: Fill) -> None:
     (folder,) = fill({"trades": 0.8}, seeds=1)
     content = (folder / "record.json").read_text().replace('"digits-linf"', '"elsewhere"')
-    assert "No scenario of that name ships: elsewhere." in said(record_blocks(content.encode()))
+    assert "No shipped scenario is called elsewhere" in said(record_blocks(content.encode()))
 
 
 def test_the_skeleton_is_ready(tmp_path: Path) -> None:

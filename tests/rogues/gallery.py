@@ -132,9 +132,7 @@ ROGUES = [
     ),
     Rogue("forks", "starts processes endlessly", "imports os", "sandbox limit", "processes and threads", "raw"),
     Rogue("talks", "prints endlessly", "", "sandbox limit", "it printed more than", "raw"),
-    Rogue(
-        "works_unmetered", "computes outside the meter", "", "sandbox limit", "seconds of CPU time", "raw"
-    ),
+    Rogue("works_unmetered", "computes outside the meter", "", "sandbox limit", "seconds of CPU time", "raw"),
     Rogue(
         "hides_work",
         "computes in child processes that nobody waits for",
