@@ -99,9 +99,9 @@ def test_a_record_that_was_changed_is_not_marked(root, current, earlier):
         file = folder / "record.json"
         file.write_text(file.read_text().replace('"steps": ', '"steps": 1'))
     before = [(folder / "record.json").read_bytes() for folder in [*current, *earlier]]
-    with pytest.raises(TemperError, match=r"changed since it was saved.*put that right"):
+    with pytest.raises(TemperError, match=r"changed since it was saved.*fix that before"):
         withdrawal.retract(current, "a wrong seed")
-    with pytest.raises(TemperError, match=r"changed since it was saved.*put that right"):
+    with pytest.raises(TemperError, match=r"changed since it was saved.*fix that before"):
         withdrawal.supersede(earlier[0], trial_id(current[0]))
     assert [(folder / "record.json").read_bytes() for folder in [*current, *earlier]] == before
 
@@ -144,7 +144,7 @@ def test_what_a_row_is_not_superseded_by(root, current, earlier):
     refused = {
         "0123456789abcdef": "no record here of trial",
         "*": "no record here of trial",
-        trial_id(current[1]): "is of the very row",
+        trial_id(current[1]): "belongs to the row",
         trial_id(epochs): "has ruleset 'epochs'",
         trial_id(earlier[0]): "is retracted itself",
     }
@@ -174,8 +174,8 @@ def test_a_second_successor_or_another_reason_is_refused(root, current, earlier)
     ("marks", "says"),
     [
         ({0: {"retracted": "  "}}, "retracted without a reason"),
-        ({0: {"superseded_by": "0123456789abcdef"}}, "which is no record of this scenario here"),
-        ({0: {"superseded_by": "../../../.."}}, "which is no record of this scenario here"),
+        ({0: {"superseded_by": "0123456789abcdef"}}, "which is not a record of this scenario here"),
+        ({0: {"superseded_by": "../../../.."}}, "which is not a record of this scenario here"),
         ({0: {"superseded_by": 0}}, "superseded in a circle"),
         ({0: {"superseded_by": 1}, 1: {"superseded_by": 0}}, "superseded in a circle"),
         ({0: {"superseded_by": 1}}, "which is of another seed"),

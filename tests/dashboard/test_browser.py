@@ -316,7 +316,7 @@ def test_what_is_dropped_is_looked_at(browser: Browser, real: str, tmp_path: Pat
         page.locator("input[type=file]").set_input_files(good, timeout=60_000)
         expect(page.get_by_text("The file registers my-method")).to_be_visible(timeout=30_000)
         page.locator("input[type=file]").set_input_files(tmp_path / "bad.json")
-        expect(page.get_by_text("This is no valid record.")).to_be_visible(timeout=30_000)
+        expect(page.get_by_text("This is not a valid record.")).to_be_visible(timeout=30_000)
 
 
 # --- looks ------------------------------------------------------------------------------------------
