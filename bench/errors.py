@@ -1,4 +1,4 @@
-"""Errors that a user can act on: each says what was wrong, with the value, and what to do."""
+"""Errors that a user can act on: each says what is wrong, with the value, and what to do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class TemperError(Exception):
-    """A mistake of the caller or of the surroundings. The CLI prints it as one line and exits with 2."""
+    """A user error or a problem of the environment. The CLI prints it as one line and exits with 2."""
 
 
 class ContractError(TemperError):
@@ -15,7 +15,7 @@ class ContractError(TemperError):
 
 
 class Diverged(TemperError):
-    """Training met a loss that is not finite; carries the step at which it did."""
+    """A loss is not finite; `step` is the step at which it happened."""
 
     def __init__(self, name: str, step: int) -> None:
         super().__init__(f"loss {name!r} is not finite at step {step}")

@@ -24,10 +24,10 @@ SHOWN = 3  # differences of a record that are named
 def against(root: Path, ref: str) -> Findings:
     """Compare the records below `root` with those that git has of them at `ref` (a commit, or `auto`).
 
-    A problem is: a record that is gone; a mark that was taken back; any other change, unless the record is superseded
-    or retracted now, or its same weights were judged by another protocol, or it was stamped, which is told; and a
-    changed file of a release. New records are fine. Raises TemperError for a `ref` that is no commit, where the whole
-    history is there.
+    A problem is: a record that is gone; a mark that was removed; any other change, unless the record is superseded
+    or retracted now, or its same weights were judged by another protocol, or it was stamped, which is reported; and a
+    changed file of a release. New records are fine. Raises TemperError for a `ref` that is not a commit, if the
+    whole history is there.
     """
     records = records_folder(root)
     commit = _commit(records, ref)

@@ -15,7 +15,7 @@ def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
 def kl(target: Tensor, logits: Tensor, temperature: float = 1.0) -> Tensor:
     """KL(target || softmax(logits / temperature)), summed over classes.
 
-    `target` holds probabilities (B, C), and gradients flow into it where it carries them.
+    `target` contains probabilities (B, C); gradients flow into it if it requires them.
     A probability of 0 contributes 0.
     """
     if target.requires_grad:  # log 0 has no gradient; a softmax that underflows must still give a finite one
@@ -32,7 +32,7 @@ def kl_logits(target_logits: Tensor, logits: Tensor, temperature: float = 1.0) -
 
 
 def margin(logits: Tensor, y: Tensor) -> Tensor:
-    """Largest wrong logit minus the right one: positive where the example is misclassified (Carlini & Wagner 2017)."""
+    """Largest wrong logit minus the true one: positive where the example is misclassified (Carlini & Wagner 2017)."""
     right = logits.gather(1, y[:, None]).squeeze(1)
     wrong = logits.scatter(1, y[:, None], float("-inf")).amax(1)
     return wrong - right
@@ -48,7 +48,7 @@ def dlr(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def margin_targeted(logits: Tensor, classes: Tensor) -> Tensor:
-    """Logit of a target minus the right one, for `classes` (B, 2): the label and the target."""
+    """Logit of a target minus the true one, for `classes` (B, 2): the label and the target."""
     right, target = logits.gather(1, classes).unbind(1)
     return target - right
 

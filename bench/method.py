@@ -1,7 +1,7 @@
-"""What an author of a method sees: Method, Attack, Batch, Nets and the decorator that registers.
+"""The interface for authors of methods: Method, Attack, Batch, Nets and the decorator `register`.
 
-The harness owns the loop, the data, the modes, the attack, the meter, the optimiser and its schedule, the selection
-and the clock. A method owns its losses.
+The harness controls the loop, the data, the modes, the attack, the meter, the optimiser and its schedule, the selection
+and the clock. A method defines its losses.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Share = Annotated[float, Field(ge=0, le=1)]  # of a sum, a budget, a progress: a
 
 
 class Attack(NamedTuple):
-    """An inner maximisation: what it maximises per example, and how. `None` takes the scenario's value.
+    """An inner maximisation: its objective per example, and its settings. `None` takes the scenario's value.
 
     `objective` maps inputs (B, ...) to shape (B,). Student and teacher are in eval mode while it runs.
     """
@@ -57,8 +57,8 @@ class Batch(SimpleNamespace):
 
 
 class Averaging(NamedTuple):
-    """How the student's weights and buffers are averaged, after every step from `start` on (a progress); until then
-    the average is the student."""
+    """How the student's weights and buffers are averaged after every step, from progress `start` on; before it, the
+    average equals the student."""
 
     decay: float | None = 0.999  # exponential, less at first: (1 + n) / (10 + n) at update n; None: all steps alike
     start: float = 0.0
@@ -67,8 +67,8 @@ class Averaging(NamedTuple):
 class Net:
     """A metered network: call it on inputs (B, ...) and get logits (B, C).
 
-    In `loss`, every call of the student moves its batch-norm statistics unless `update_stats=False`. A frozen network
-    never trains.
+    In `loss`, every call of the student updates its batch-norm statistics unless `update_stats=False`. A frozen network
+    is never trained.
     """
 
     def __init__(
@@ -85,8 +85,8 @@ class Net:
     def input_gradient(self, loss: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (B, C) at x, and the gradient (B, ...) of `loss(logits)` (B,) with respect to x.
 
-        The gradient can be differentiated, and its double backward is charged, unless the network is frozen, gradients
-        are off (as in `attack`) or it is detached by `torch.no_grad()` around the call.
+        The gradient can be differentiated, and its double backward is charged, unless the network is frozen or
+        gradients are off (as in `attack`, or in `torch.no_grad()`).
         """
         differentiable = torch.is_grad_enabled() and not self.frozen
         point = x.detach().requires_grad_()
@@ -103,7 +103,7 @@ class Net:
 class Nets:
     """The networks of a trial by name: `student`, `teacher`, `natural_teacher`, and those that `setup` adds.
 
-    `state` holds tensors that a method carries from step to step; they are checkpointed with the networks.
+    `state` contains the tensors that a method keeps between steps; they are checkpointed with the networks.
     """
 
     networks: dict[str, Net]
@@ -123,7 +123,7 @@ class Nets:
         *,
         frozen: bool = False,
     ) -> None:
-        """Declare an auxiliary network, in `setup` only; with an optimiser it is trained by the loss of its name.
+        """Declare an auxiliary network, only in `setup`; with an optimiser it is trained on the loss of its name.
 
         A frozen one keeps its weights and stays in eval mode, like a teacher.
         """
@@ -138,22 +138,22 @@ class Nets:
             self.optimisers[name] = optimiser(module.parameters())
 
     def add_student(self, name: str) -> None:
-        """Declare another network of the student's architecture, with weights of its own, trained as the student is:
-        the scenario's optimiser and learning rate, the loss of its name."""
+        """Declare another network of the student's architecture, with its own weights. It is trained like the student,
+        with the scenario's optimiser and learning rate, on the loss of its name."""
         self.add(name, self.harness.new_student(), self.harness.optimiser)
 
     def pretrain(self, name: str, method: str, share: float) -> None:
         """Declare a self-teacher: a network of the student's architecture that `method` trains first, for this share of
-        the trial's budget. Its best weights (on validation) are kept, frozen. It is charged."""
+        the trial's budget. Its best weights (on validation) are kept and frozen. Its training is charged."""
         self.add(name, self.harness.new_student(), frozen=True)
         self.harness.on_pretrain(name, method, share)
 
     def feature_channels(self, name: str) -> int:
-        """D, the channels of the features of network `name`; see `bench.networks.features.feature_map`."""
+        """D, the number of feature channels of network `name`; see `bench.networks.features.feature_map`."""
         return self.harness.feature_channels(self.networks[name].module)
 
     def maximise(self, objective: Objective, x: Tensor, start: Start = "uniform") -> Tensor:
-        """Inner maximisation around x (B, ...) as the harness runs it, for an `attack` that needs another shape."""
+        """The harness's inner maximisation around x (B, ...), for an `attack` that `Attack` cannot describe."""
         return self.harness.maximise(objective, x, start)
 
     def __getattr__(self, name: str) -> Net:
@@ -182,7 +182,7 @@ Losses = Tensor | dict[str, Tensor]
 class Method(BaseModel):
     """A distillation method. Its annotated fields are the hyper-parameters: typed, validated, recorded.
 
-    A method is frozen: what changes from step to step lives in networks and `nets.state`, declared in `setup`.
+    A method is frozen: state that changes between steps is in networks and `nets.state`, declared in `setup`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -194,31 +194,31 @@ class Method(BaseModel):
         """Declare auxiliary networks (`nets.add`) and initial state (`nets.state`), before the first step."""
 
     def attack(self, nets: Nets, batch: Batch) -> Attack | Tensor | None:
-        """What the inner maximisation maximises; or inputs of the method's own; or None for clean training."""
+        """The inner maximisation; or the method's own inputs; or None for clean training."""
         return None
 
     def loss(self, nets: Nets, batch: Batch) -> Losses:
-        """Per-example losses (B,), or a scalar; or a dict of them, one per trained network, `student` among them."""
+        """Per-example losses (B,), or a scalar; or a dict of them, one per trained network, including `student`."""
         raise NotImplementedError
 
     def after_step(self, nets: Nets, batch: Batch, losses: Mapping[str, float]) -> None:
-        """Move state after the optimisers stepped."""
+        """Update state after the optimisers have stepped."""
 
     def epoch_end(self, nets: Nets) -> None:
-        """Move state at the end of each pass over the training split."""
+        """Update state after each epoch."""
 
     def metrics(self, nets: Nets, batch: Batch) -> dict[str, float]:
-        """Numbers for the learning curve, a hundred times a trial, uncharged. `loss` was just called on the batch (by
-        networks after the step), so that its scratch fields are there with their graphs."""
+        """Numbers for the learning curve, a hundred times per trial, uncharged. `loss` was just called on the batch
+        (with the networks after the step), so its scratch fields and their graphs are available."""
         return {}
 
     def averaging(self) -> Averaging | None:
-        """How the student is averaged, if it is: the average is then `nets.average`, and what is delivered."""
+        """How the student is averaged, if at all. The average is then `nets.average` and is delivered by default."""
         return None
 
     def weight_perturbation(self) -> float:
-        """How far the student's weights are moved against it before each gradient, relative to their norm: gamma of
-        adversarial weight perturbation (Wu et al. 2020, arXiv:2004.05884, Eq. 8 to 10). 0 moves nothing."""
+        """The size of adversarial weight perturbation before each gradient, relative to the norm of the weights: gamma
+        of Wu et al. 2020 (arXiv:2004.05884, Eq. 8 to 10). 0 means none."""
         return 0.0
 
     def deliver(self, nets: Nets) -> nn.Module:
@@ -228,7 +228,7 @@ class Method(BaseModel):
 
 @dataclass(frozen=True)
 class MethodInfo:
-    """What a registration says of a method."""
+    """The registered facts about a method."""
 
     name: str
     version: str
@@ -255,7 +255,7 @@ M = TypeVar("M", bound=Method)
 def register(name: str, **info: Any) -> Callable[[type[M]], type[M]]:
     """Class decorator: `@register("rslad", version="zi2021", family="adversarial-kd", reference="arXiv:2108.07969")`.
 
-    The keywords are the fields of `MethodInfo`. Raises TemperError when the name is taken, or the class is no Method.
+    The keywords are the fields of `MethodInfo`. Raises TemperError if the name is taken, or the class is not a Method.
 
     >>> import bench
     >>> from bench.losses import kl
@@ -301,7 +301,7 @@ def make_method(name: str, fields: Mapping[str, Any] | None = None) -> Method:
 
 @contextmanager
 def frozen_statistics(*modules: nn.Module) -> Iterator[None]:
-    """Inside, batch norm normalises as its mode says but moves no running statistics."""
+    """Inside, batch norm normalises according to its mode but does not update running statistics."""
     inside = [layer for module in modules for layer in module.modules()]
     layers = [m for m in inside if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     for layer in layers:

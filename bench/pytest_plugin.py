@@ -32,11 +32,11 @@ def assert_robust(
     protocol: Protocol = "standard",
     batch_size: int | None = None,
 ) -> Verdict:
-    """Fail when the robust accuracy of `model` on a scenario's test split is clearly below `at_least` in [0, 1]: when
-    even the upper end of its 95% interval is. Returns the verdict.
+    """Fail if the robust accuracy of `model` on a scenario's test split is significantly below `at_least` in [0, 1]: if
+    the upper end of its 95% interval is below it. Returns the verdict.
 
     The interval is Clopper and Pearson's over test images, for this one model; another seed is another model. `screen`
-    (APGD-CE and APGD-T) is about 5 times cheaper than AutoAttack, `standard`. `examples` takes the first so many only.
+    (APGD-CE and APGD-T) is about 5 times cheaper than AutoAttack, `standard`. `examples` uses only the first ones.
 
     >>> import torch
     >>> from bench.pytest_plugin import assert_robust

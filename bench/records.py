@@ -171,7 +171,7 @@ class RunRecord(Model):
     surroundings: Surroundings
     submission: SubmissionRecord | None = None
     superseded_by: str = ""  # trial id of the record that replaces this one
-    retracted: str = ""  # why this record counts no longer
+    retracted: str = ""  # why this record no longer counts
     files: dict[str, Sha256] = {}  # of the files beside it that are no weights; see `bench.stamp`
     digest: Sha256 | None = None  # of all the rest; None in a record that was made before there were stamps
 

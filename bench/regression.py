@@ -1,7 +1,7 @@
-"""Recorded trials once more, beside the records: judged from their stored weights, or trained anew.
+"""Run recorded trials again without changing the records: judge their stored weights, or retrain them.
 
-Everything runs as `temper run` runs it, but in a folder of its own, `.work/again` of the local leaderboards. What was
-interrupted is continued, unless the code has changed since.
+Everything runs as in `temper run`, but in a separate folder, `.work/again` of the local leaderboards. Interrupted
+trials resume, unless the code has changed since.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ AGAIN = Path(".work") / "again"  # below the local leaderboards
 
 @dataclass(frozen=True)
 class Found:
-    """What running one trial again said."""
+    """The result of running one trial again."""
 
     trial: Trial
     what: What
@@ -49,8 +49,8 @@ class Found:
 
 
 def chosen(board: Board, methods: Sequence[str] = (), seeds: int = 1, sample: int | None = None) -> list[Entry]:
-    """The first `seeds` of the rows of these `methods` (of all, where none is named); of at most `sample` rows, spread
-    evenly from the best to the worst. Raises TemperError for a method without a row, and where there is none at all.
+    """The first `seeds` of the rows of these `methods` (default: all); at most `sample` rows, spread evenly from the
+    best to the worst. Raises TemperError for a method without a row, and for a board without records.
     """
     there = {row[0].record.trial.method for row in board.rows}
     if missing := [method for method in methods if method not in there]:
@@ -66,8 +66,8 @@ def chosen(board: Board, methods: Sequence[str] = (), seeds: int = 1, sample: in
 def check_again(
     board: Board, entries: Sequence[Entry], what: What, scratch: Path, device: str = "cpu", jobs: int = 1
 ) -> tuple[list[Found], list[str]]:
-    """Judge the entries' stored weights again (`evaluator`), or train and judge them anew (`training`), and compare
-    each with its record. Also returns what went wrong, a line a trial; such a trial is not compared."""
+    """Judge the entries' stored weights again (`evaluator`), or retrain and judge them (`training`), and compare each
+    with its record. Also returns failures, one line per trial; failed trials are not compared."""
     place = scratch / what
     again, problems = _run(board.scenario, entries, what, place, device, jobs)
     found = [
@@ -83,7 +83,7 @@ def reproduce(
 ) -> tuple[Check, Path]:
     """Run the trial of a record again and compare; also returns the folder of the second record.
 
-    Raises TemperError where method, scenario, data or protocol are not the record's, and when the trial does not run.
+    Raises TemperError if method, scenario, data or protocol differ from the record's, or if the trial fails.
     """
     fits(record, board.scenario)
     stored = read_entry(folder, board.scenario.data.split.test)
@@ -95,7 +95,7 @@ def reproduce(
 
 
 def fits(record: RunRecord, scenario: Scenario) -> None:
-    """Raise TemperError where this scenario and the methods here cannot give what the record says."""
+    """Raise TemperError if this scenario or the installed methods differ from the record's."""
     trial, verdict = record.trial, record.evaluation
     if problem := other_method(trial):
         raise TemperError(f"trial {record.trial_id}: {problem}")
@@ -114,7 +114,7 @@ def fits(record: RunRecord, scenario: Scenario) -> None:
 
 
 def other_method(trial: Trial) -> str:
-    """Why the method here is not the trial's; empty where it is."""
+    """How the installed method differs from the trial's; empty if it does not."""
     if trial.method not in METHODS:
         return f"method {trial.method!r} is not registered here; --file takes the file that it is in"
     version = METHODS[trial.method].info.version
@@ -125,12 +125,12 @@ def other_method(trial: Trial) -> str:
 
 
 def has_weights(entry: Entry) -> bool:
-    """Whether a record's weights lie beside it."""
+    """Whether a record's weights are stored with it."""
     return all((entry.folder / name).is_file() for name in WEIGHTS)
 
 
 def find(record: str, leaderboards: Path | None = None) -> Path:
-    """The folder of a record: named by itself, by its file, or by its trial's id. Raises TemperError for none."""
+    """The folder of a record, given by its folder, its file or its trial id. Raises TemperError if there is none."""
     path = Path(record)
     if path.exists():
         return path if path.is_dir() else path.parent
@@ -143,7 +143,7 @@ def find(record: str, leaderboards: Path | None = None) -> Path:
 def _run(
     scenario: Scenario, entries: Sequence[Entry], what: What, place: Path, device: str, jobs: int
 ) -> tuple[dict[str, Entry], list[str]]:
-    """The second records of these entries by trial id, and what went wrong."""
+    """The second records of these entries by trial id, and failures."""
     here = surroundings(device)
     code = None if here.dirty else here.commit
     trials = [entry.record.trial for entry in entries]
@@ -157,7 +157,7 @@ def _run(
 
 
 def _begin(entry: Entry, what: What, place: Path, code: str | None) -> None:
-    """Clear what an earlier run left, less what this very code can continue; weights to judge are put in place."""
+    """Remove an earlier run unless the same code can resume it; put weights to judge in place."""
     trial = entry.record.trial
     work, folder = work_folder(place, trial), trial_folder(place, trial)
     with locked(work):
@@ -172,7 +172,7 @@ def _begin(entry: Entry, what: What, place: Path, code: str | None) -> None:
 
 
 def _finished(trials: Sequence[Trial], place: Path, images: int) -> Iterator[Entry]:
-    """The second records that were made: judged, or failed in training."""
+    """The second records: judged, or failed in training."""
     for trial in trials:
         folder = trial_folder(place, trial)
         if (folder / "record.json").is_file():

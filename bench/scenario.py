@@ -1,4 +1,4 @@
-"""A scenario: everything that is held fixed while methods are compared. One TOML file, validated, fingerprinted."""
+"""A scenario: everything but the method, fixed. One TOML file, validated and fingerprinted."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ PGD10_EPOCH = 23  # passes per example: ten times (forward, backward to input), 
 
 
 class Spec(BaseModel):
-    """Base of every table of the file: frozen, and no field that it does not know."""
+    """Base of every table of the file: frozen, without unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class SplitSpec(Spec):
-    """Sizes of the splits. Where the data have a test part of their own, `test` is taken from there, the rest
-    from the training part; else all three are cut from one pool. Drawn by `seed`, the same for everybody."""
+    """Sizes of the splits. If the data have a test part, `test` is taken from it and the rest from the training part;
+    else all three are split from one pool. Drawn with `seed`, identical for everybody."""
 
     train: int = Field(gt=0)
     validation: int = Field(gt=0)
@@ -41,7 +41,7 @@ class SplitSpec(Spec):
 
 
 class DataSpec(Spec):
-    """Where the examples come from. `sha256` pins the bytes of each split; a mismatch is refused."""
+    """The data source. `sha256` pins the bytes of each split; a mismatch is refused."""
 
     source: str
     name: str = ""  # which data set of the source, such as CIFAR10 for torchvision
@@ -63,7 +63,7 @@ class NetworkSpec(Spec):
 class TeacherRecipe(Spec):
     """How `temper teacher train` makes a teacher: a method, its fields, epochs, and which checkpoint is kept.
 
-    The selection goes by robust accuracy, which says nothing of a natural teacher: of that one, keep the last.
+    Selection uses robust accuracy, which is meaningless for a natural teacher: keep its last checkpoint.
     """
 
     method: str
@@ -117,7 +117,7 @@ class BudgetSpec(Spec):
 
 
 class SelectionSpec(Spec):
-    """Which checkpoint is judged: the best of `candidates` between progress `start` and 1, on validation."""
+    """The judged checkpoint: the best of `candidates` between progress `start` and 1, on validation."""
 
     candidates: int = Field(20, ge=1)
     start: float = Field(0.525, ge=0, le=1)
@@ -129,8 +129,8 @@ class SelectionSpec(Spec):
 
 
 class EvaluationSpec(Spec):
-    """The evaluation protocol: which attacks judge, and with which random numbers. Batches are as large as is handy:
-    with `stable` randomness they change no outcome."""
+    """The evaluation protocol: attacks and random numbers. The batch size is free: with `stable` randomness it changes
+    no outcome."""
 
     protocol: Literal["standard"] = "standard"
     randomness: Literal["stable", "compat"] = "stable"
@@ -139,7 +139,7 @@ class EvaluationSpec(Spec):
 
 
 class Scenario(Spec):
-    """Everything held fixed while methods are compared (see the module)."""
+    """Everything but the method, fixed (see the module)."""
 
     name: str = Field(pattern="^[a-z0-9][a-z0-9-]*$")
     title: str = ""
@@ -185,10 +185,10 @@ class Scenario(Spec):
         return self
 
     def train_fingerprint(self) -> str:
-        """SHA-256 of all that decides what a trial trains: data, threat, teachers, student, optimiser, selection.
+        """SHA-256 of everything that affects training: data, threat, teachers, student, optimiser, selection.
 
-        Titles, paths, budgets and fields at their default stay out. Raises TemperError when a hash that it rests
-        on is not known yet (data never loaded, teacher not trained).
+        Titles, paths, budgets and fields at their default are left out. Raises TemperError if a hash that it needs
+        is not known yet (data never loaded, teacher not trained).
         """
         fixed = self.model_dump(
             mode="json",
@@ -202,17 +202,17 @@ class Scenario(Spec):
 
     @property
     def pinned(self) -> bool:
-        """Whether the train fingerprint is known without loading, and maybe fetching, the data."""
+        """Whether the train fingerprint is known without loading (or downloading) the data."""
         return len(self.data.sha256) == 3
 
     def protocol_fingerprint(self) -> str:
-        """SHA-256 of the evaluation protocol: attacks, seed, randomness, evaluator; batches where they matter."""
+        """SHA-256 of the evaluation protocol: attacks, seed, randomness, evaluator; batch size if it matters."""
         matters_not = {"batch_size"} if self.evaluation.randomness == "stable" else set()
         fixed = self.evaluation.model_dump(mode="json", exclude=matters_not)
         return digest(fixed | {"evaluator": EVALUATOR_VERSION})
 
     def seed(self, index: int) -> int:
-        """The `index`-th seed: the same for every method, so that initial weights and order are shared."""
+        """The `index`-th seed: the same for every method, so all share initial weights and data order."""
         return derive(self.train_fingerprint(), index)
 
     def passes(self, tier: Tier) -> float:
@@ -220,7 +220,7 @@ class Scenario(Spec):
         return PGD10_EPOCH * float(getattr(self.budget, tier))
 
     def with_optimiser(self, changes: Mapping[str, float]) -> Scenario:
-        """This scenario with other numbers in its optimiser."""
+        """This scenario with changed optimiser settings."""
         return self.model_copy(update={"optimiser": self.optimiser.model_copy(update=changes)})
 
     def with_data(self, path: Path | None) -> Scenario:
@@ -252,9 +252,9 @@ def shipped_scenarios() -> list[str]:
 
 
 def load_scenario(name_or_path: str | Path) -> Scenario:
-    """Read a scenario that ships, by name, or a file of one's own, by path. Raises TemperError when it is not valid.
+    """Read a shipped scenario by name, or your own file by path. Raises TemperError if it is not valid.
 
-    A file may say `extends = "NAME"` (or another file): it then changes single fields of that scenario.
+    A file may have `extends = "NAME"` (or another file): it then changes single fields of that scenario.
     """
     path = _path(name_or_path)
     try:
@@ -275,7 +275,7 @@ def _path(name_or_path: str | Path, folder: Path = Path()) -> Path:
 
 
 def _content(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """What a file says, on top of what it extends."""
+    """The content of a file, merged into what it extends."""
     try:
         content = tomllib.loads(path.read_text())
     except OSError as error:

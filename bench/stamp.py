@@ -1,7 +1,7 @@
-"""The stamp of a record: hashes by which a change since it was saved shows.
+"""The stamp of a record: hashes that reveal changes since it was saved.
 
 `digest` is the SHA-256 of everything else that `record.json` says, `files` holds those of the files beside it that have
-none in `weights`. Accidents and careless edits break the stamp. Whoever computes it anew does not: that is found by
+none in `weights`. Accidents and careless edits break the stamp. A cheat can compute it again: that is detected by
 what follows from the outcomes, by git (`verify --against`), by a release (`--manifest`) or by the weights
 (`--reevaluate`).
 """

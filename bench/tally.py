@@ -31,7 +31,7 @@ class Tally:
         nets.state[f"{self.name}_count"] = count + torch.bincount(y, minlength=nets.classes).to(count.dtype)
 
     def close(self, nets: Nets) -> tuple[Tensor, Tensor]:
-        """The mean of each class (C, *width), 0 where it was not seen, and the counts (C,); then starts anew."""
+        """The mean of each class (C, *width), 0 where it was not seen, and the counts (C,); then starts again."""
         total, count = nets.state[f"{self.name}_sum"], nets.state[f"{self.name}_count"]
         self.begin(nets, *total.shape[1:])
         return total / count.clamp_min(1).view(-1, *(1,) * (total.ndim - 1)), count

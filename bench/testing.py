@@ -1,7 +1,7 @@
-"""The conformance suite: what every registered method must keep, shipped or not.
+"""The conformance suite: the contract of every registered method, shipped or not.
 
     from bench.testing import check_method
-    check_method("my-method")            # raises ContractError with the clause that is broken
+    check_method("my-method")            # raises ContractError with the broken clause
 
 Runs on the digits in seconds, with the shipped teachers.
 """
@@ -37,7 +37,7 @@ Check = Callable[["Subject"], None]
 
 
 class Subject:
-    """A method under test: makes fresh trainers of it on a small piece of a scenario."""
+    """A method under test: makes fresh trainers for it on a scenario, with small batches."""
 
     def __init__(
         self,
@@ -52,20 +52,20 @@ class Subject:
         self.splits = splits or load(scenario.data, ("train", "validation"))
 
     def trainer(self, method: Method | None = None, seed: int = 1) -> Trainer:
-        """A trainer before its first step; of another method where one is given."""
+        """A trainer before its first step; for another method if one is given."""
         method = method or self.method
         teachers = load_teachers(self.scenario, method.needs)
         passes = self.scenario.passes("s")
         return Trainer(self.scenario, method, self.splits, teachers, seed=seed, passes=passes, device=self.device)
 
     def require(self, holds: bool, clause: str) -> None:
-        """Raise the error that names the method and the clause."""
+        """Raise ContractError with the method and the clause unless it holds."""
         if not holds:
             raise ContractError(f"method {self.name!r} breaks the contract: {clause}")
 
 
 def check_method(name: str, fields: Mapping[str, Any] | None = None, scenario: str = "digits-linf") -> list[str]:
-    """Run every check on a registered method; returns their names. Raises ContractError at the first broken clause."""
+    """Run every check on a registered method; return their names. Raises ContractError at the first broken clause."""
     return check_subject(Subject(name, fields or {}, load_scenario(scenario)))
 
 
@@ -84,7 +84,7 @@ def check_subject(subject: Subject) -> list[str]:
 
 
 def stays_inside_the_ball(subject: Subject) -> None:
-    """Adversarial inputs lie in the ball (of the method's own training eps, if it has one) and in the bounds."""
+    """Adversarial inputs are inside the ball (of the method's training eps, if it sets one) and the bounds."""
     trainer = subject.trainer()
     batch = trainer.batch()
     with torch.no_grad():
@@ -95,7 +95,7 @@ def stays_inside_the_ball(subject: Subject) -> None:
 
 
 def leaves_teachers_alone(subject: Subject) -> None:
-    """Weights and buffers of every teacher are the same bits before and after training."""
+    """Training leaves weights and buffers of every teacher unchanged, bit for bit."""
     trainer = subject.trainer()
     before = _weights(trainer, teachers=True)
     _train(trainer, STEPS)
@@ -115,7 +115,7 @@ def keeps_the_networks_as_built(subject: Subject) -> None:
 
 
 def repeats_itself(subject: Subject) -> None:
-    """The same seed gives the same weights, another seed others."""
+    """The same seed gives the same weights; another seed gives different ones."""
     first, again, other = (subject.trainer(seed=seed) for seed in (1, 1, 2))
     for trainer in (first, again, other):
         _train(trainer, STEPS)
@@ -139,7 +139,7 @@ def resumes_exactly(subject: Subject) -> None:
 
 
 def leaves_no_state(subject: Subject) -> None:
-    """`attack` and `loss` may be called twice: same losses, and nothing moved but batch statistics of what trains."""
+    """Calling `attack` and `loss` twice gives the same losses and changes only batch statistics of trained networks."""
     trainer = subject.trainer()
     _train(trainer, STEPS)
     before = _weights(trainer, statistics=False)
@@ -158,7 +158,7 @@ def leaves_no_state(subject: Subject) -> None:
 
 
 def keeps_off_global_randomness(subject: Subject) -> None:
-    """Random numbers come from `batch.rng`; the global streams of Python, NumPy and torch stay as they are."""
+    """Random numbers come from `batch.rng`; the global streams of Python, NumPy and torch do not change."""
 
     def streams() -> tuple[Any, ...]:
         numpy = np.random.get_state(legacy=False)["state"]
@@ -166,7 +166,7 @@ def keeps_off_global_randomness(subject: Subject) -> None:
 
     trainer = subject.trainer()
     found = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    torch.rand(1), np.random.rand(), random.random()  # so that a method which seeds them anew is seen
+    torch.rand(1), np.random.rand(), random.random()  # detects a method that seeds them again
     before = streams()
     _train(trainer, 1)
     after = streams()
@@ -179,7 +179,7 @@ def keeps_off_global_randomness(subject: Subject) -> None:
 def ignores_the_order_of_the_batch(subject: Subject) -> None:
     """Permuting the batch permutes the losses (float64, relative 1e-9, batch norm in eval mode).
 
-    A method that draws random numbers is exempt: they go by the position in the batch.
+    A method that draws random numbers is exempt: they depend on the position in the batch.
     """
     trainer = subject.trainer()
     _train(trainer, 1)
@@ -211,7 +211,7 @@ def survives_bfloat16(subject: Subject) -> None:
 
 
 def equals_its_controls(subject: Subject) -> None:
-    """Under the settings of `controls`, the student has the very bits of the method named there."""
+    """With the settings of `controls`, the student equals that of the named method bit for bit."""
     for control, fields in subject.method.info.controls.items():
         switched_off = subject.trainer(make_method(subject.name, fields))
         plain = subject.trainer(make_method(control))
@@ -224,7 +224,7 @@ def equals_its_controls(subject: Subject) -> None:
 
 
 def costs_its_formula(subject: Subject) -> None:
-    """One step spends what `passes` says."""
+    """One step costs what `passes` claims."""
     if not subject.method.info.passes:
         return
     trainer = subject.trainer()

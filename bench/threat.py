@@ -25,7 +25,7 @@ Radius = Annotated[float, BeforeValidator(_fraction)]  # in the units of the inp
 
 
 class Threat(BaseModel):
-    """A norm ball of radius `eps` around every input, cut with the bounds of valid inputs.
+    """A norm ball of radius `eps` around every input, intersected with the bounds of valid inputs.
 
     Tensors are batches `(B, ...)` with entries inside `bounds`. Radii are in the units of the input.
     """
@@ -53,7 +53,7 @@ class Threat(BaseModel):
         return self if eps is None else Threat(norm=self.norm, eps=eps, bounds=self.bounds)
 
     def project(self, x: Tensor, x_adv: Tensor) -> Tensor:
-        """The point of the ball around `x` that `x_adv` is pulled back to, inside the bounds."""
+        """Project `x_adv` onto the ball around `x`, inside the bounds."""
         delta = x_adv - x
         if self.norm == "Linf":
             delta = delta.clamp(-self.eps, self.eps)
@@ -68,7 +68,7 @@ class Threat(BaseModel):
         return x_adv + (size * gradient / _norms(gradient).clamp_min(1e-12)).nan_to_num(0.0)
 
     def start(self, x: Tensor, kind: Start, generator: Generator | None = None) -> Tensor:
-        """Where an inner maximisation starts: `uniform` in the ball, `gaussian` = x + 0.001 N(0, 1), `zero` = x."""
+        """The start of an inner maximisation: `uniform` in the ball, `gaussian` = x + 0.001 N(0, 1), `zero` = x."""
         if kind not in get_args(Start):
             raise ValueError(f"unknown start {kind!r}; use {', '.join(get_args(Start))}")
         if kind == "zero":

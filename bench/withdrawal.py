@@ -50,7 +50,7 @@ def supersede(folder: Path, by: str) -> list[str]:
     """Replace the row of the record in `folder` by the row of trial `by`, seed by seed; says so, a line a record.
 
     Raises TemperError, before anything is written, where the rows cannot be compared, the new one does not count
-    itself, or lacks a seed of the old one (nobody replaces only the seeds that came out low), and where an old record
+    itself, or lacks a seed of the old one (replacing only the low seeds is refused), and where an old record
     was changed since it was saved.
     """
     successor = next(_trials(folder, by), None)
@@ -108,7 +108,7 @@ def _link_problems(record: RunRecord, folder: Path) -> Iterator[str]:
         following = next(_trials(folder, chain[-1].superseded_by), None)
         if following is None:
             if len(chain) == 1:
-                yield f"is superseded by {record.superseded_by}, which is no record of this scenario here"
+                yield f"is superseded by {record.superseded_by}, which is not a record of this scenario here"
             break
         if following.record.trial_id in {each.trial_id for each in chain}:
             yield f"is superseded in a circle: {' -> '.join(each.trial_id for each in [*chain, following.record])}"

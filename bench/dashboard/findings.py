@@ -22,7 +22,7 @@ def finding(frame: pd.DataFrame) -> str:
     if not names:
         return ""
     if not ranked:
-        return f"No method is ranked yet; so far {names[0]} is highest, at {_percent(board['robust'].iloc[0])}."
+        return f"No method is ranked yet; {names[0]} is highest so far, at {_percent(board['robust'].iloc[0])}."
     ties = {k: set(str(board["tie_group"].iloc[k])) for k in ranked}
     if len(ranked) == 1:
         return f"{names[ranked[0]]} is the only ranked method."
@@ -38,14 +38,14 @@ def method_finding(frame: pd.DataFrame, row: int) -> str:
         words += f" (95% interval {_number(own['robust_low'])} to {_number(own['robust_high'])})"
     words += "" if missing(own["clean"]) else f" and {_percent(own['clean'])} clean"
     if own["status"] != "ranked":
-        return f"{words}; {own['status']}, so not ranked."
+        return f"{words}; {own['status']}, not ranked."
     ranked = [each for each in board if each["status"] == "ranked"]
     words += f"; rank {own['rank']} of {len(ranked)}"
     if own["rank_low"] != own["rank_high"]:
-        words += f", anywhere from {own['rank_low']} to {own['rank_high']}"
+        words += f" (could be {own['rank_low']} to {own['rank_high']})"
     letters = set(str(own["tie_group"]))
     tied = [each["label"] for each in ranked if each is not own and letters & set(str(each["tie_group"]))]
-    return f"{words}; tied with {_names(list(range(len(tied))), tied) if tied else 'none'}."
+    return f"{words}; {f'tied with {_names(list(range(len(tied))), tied)}' if tied else 'no ties'}."
 
 
 def figures_in_words(frame: pd.DataFrame) -> str:

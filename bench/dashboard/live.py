@@ -21,7 +21,7 @@ from bench.task import NO_ANSWER, predicted
 from bench.threat import Threat
 
 STEPS = 50  # of the attack on the reader's image
-MADE = "Made again by AutoAttack, on these images alone."
+MADE = "Recomputed by AutoAttack on these images only."
 
 
 class Struck(NamedTuple):

@@ -52,7 +52,7 @@ MARK = "temper-site.json"  # in a folder that we wrote, and may write again
 STYLES, SCRIPTS = ("page.css", "board.css", "site.css"), ("board.js", "site.js")
 FILES = "files"  # to take along
 COMPARED = 5  # rows of the page that compares
-FOOTER = "Written by temper export-site. The served temper dashboard filters, compares any rows, attacks images live."
+FOOTER = "Written by temper export-site. The temper dashboard also filters, compares any rows and attacks images live."
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def _row_files(view: View) -> dict[str, str]:
 def _compared(view: View) -> list[Block]:
     if len(view.labels) < 2:
         return [Note("This board has one row; a comparison needs two.")]
-    words = "These are the most robust rows. Any two of them in words: `temper leaderboard SCENARIO --explain A B`."
+    words = "These are the most robust rows. To compare any two: `temper leaderboard SCENARIO --explain A B`."
     images = compare.image_blocks(view, view.labels[:2], 0)
     return [*compare.blocks(view, view.labels[:COMPARED]), Heading(compare.IMAGES), *images, Prose(words)]
 

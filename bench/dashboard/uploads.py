@@ -1,4 +1,4 @@
-"""What a reader drops on the Submit page, looked at: a record as JSON."""
+"""A record, dropped as JSON on the Submit page."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def read_upload(content: bytes) -> tuple[RunRecord | None, list[str]]:
 
 
 def misplaced(record: RunRecord, scenario: Scenario) -> str:
-    """Why a record has no place among the present rows of its scenario; "" where it has one."""
+    """Why a record cannot be ranked with the current rows of its scenario; "" if it can."""
     if not scenario.pinned:
-        return f"The data of {scenario.name} are not pinned, so nothing can be said of its place here."
+        return f"The data of {scenario.name} are not pinned, so its rank here is unknown."
     if record.trial.train_fingerprint != scenario.train_fingerprint():
         return "It was made with another version of the scenario and is not compared with the current rows."
     if record.evaluation and record.evaluation.protocol_fingerprint != scenario.protocol_fingerprint():
@@ -43,17 +43,17 @@ def landing(record: RunRecord, view: View) -> str:
     entries = next((row for row in view.board.rows if row[0].record.trial.row == record.trial.row), [])
     known = next((entry for entry in entries if entry.record.trial_id == record.trial_id), None)
     if known is not None:
-        words = f"This trial is recorded already, at {100 * known.accuracy:.1f} %; a second run of it, at"
-        return f"{words} {100 * robust:.1f} %, is shown and never averaged. {_expected(robust, entries, view)}"
+        words = f"This trial is already recorded, at {100 * known.accuracy:.1f} %; a second run, at"
+        return f"{words} {100 * robust:.1f} %, is shown but never averaged. {_expected(robust, entries, view)}"
     mean = float(np.mean([robust, *(entry.accuracy for entry in entries)]))
     others = methods(view.ranked)
     others = others[(others["status"] == "ranked") & ~others["trials"].map(lambda ids: _shares(ids, entries))]
     above, below = int((others["robust"] > mean).sum()), int((others["robust"] <= mean).sum())
-    place = f"below {above} and above {below} of the other ranked rows, by means alone"
+    place = f"below {above} and above {below} of the other ranked rows, by mean"
     if not entries:
-        return f"{100 * robust:.1f} %: a row of its own, provisional, {place}."
+        return f"{100 * robust:.1f} %: a new provisional row, {place}."
     seeds = len(entries) + 1
-    return f"With its {100 * robust:.1f} %, the row has {100 * mean:.1f} % over {seeds} seeds: {place}. " + _expected(
+    return f"With {100 * robust:.1f} %, the row's mean over {seeds} seeds is {100 * mean:.1f} %: {place}. " + _expected(
         robust, entries, view
     )
 
@@ -63,7 +63,7 @@ def _shares(ids: Sequence[str], entries: Sequence[Entry]) -> bool:
 
 
 def _expected(robust: float, entries: Sequence[Entry], view: View) -> str:
-    """What the stored seeds of a row lead one to expect of another run."""
+    """Whether another run is inside the prediction interval of a row's stored seeds."""
     place = next(k for k, row in enumerate(view.board.rows) if row is entries)
     comparisons = view.comparisons
     stored = np.array([entry.accuracy for entry in entries])

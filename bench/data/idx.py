@@ -26,7 +26,7 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
     content = _content(path)
     magic = bytes((0, 0, UNSIGNED_BYTES, dimensions))
     if content[:4] != magic:
-        raise TemperError(f"{path} is no IDX file of bytes: it starts with {content[:4].hex()}, not {magic.hex()}")
+        raise TemperError(f"{path} is not an IDX file of bytes: it starts with {content[:4].hex()}, not {magic.hex()}")
     start = 4 + 4 * dimensions
     sizes = [int.from_bytes(content[at : at + 4], "big") for at in range(4, start, 4)]
     if len(content) != start + math.prod(sizes):

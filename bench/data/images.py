@@ -59,7 +59,7 @@ def _fits(image: Image.Image, shape: tuple[int, ...], name: str) -> None:
 
 def _classes(root: Path) -> list[str]:
     if not root.is_dir():
-        raise TemperError(f"{root} is no folder: give one that holds a folder of images per class")
+        raise TemperError(f"{root} is not a folder: give one with a folder of images per class")
     return sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 

@@ -1,4 +1,4 @@
-"""Seeds for two methods until it is clear which is more robust."""
+"""Add seeds to two methods until a test decides which is more robust."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.records import Trial, find_record
 
 @dataclass
 class Search:
-    """What came of it: the looks, the trials they rest on, and what went wrong."""
+    """The result: the looks, their trials, and failures."""
 
     looks: list[Look] = field(default_factory=list)
     trials: list[Trial] = field(default_factory=list)
@@ -24,10 +24,10 @@ class Search:
 
 
 def until_decided(runner: Runner, trials: Callable[[int], list[Trial]], seeds: Sequence[int]) -> Search:
-    """Look at two methods after each number of `seeds`, until they differ or the seeds are used up.
+    """Look at two methods after each number of `seeds`, until they differ significantly or the seeds are used up.
 
-    `trials(n)` gives the first n seeds of both, the two of a seed beside each other. What is recorded already, here or
-    in what ships, is not run again; a search that was interrupted, or is asked for once more, takes the same looks.
+    `trials(n)` gives the first n seeds of both, in pairs. Recorded trials, local or shipped, are not run again;
+    an interrupted or repeated search takes the same looks.
     """
     found = Search()
     for number, level in zip(seeds, nominal_levels(seeds), strict=True):
@@ -43,7 +43,7 @@ def until_decided(runner: Runner, trials: Callable[[int], list[Trial]], seeds: S
 
 
 def run_missing(runner: Runner, trials: list[Trial]) -> list[str]:
-    """Run missing, re-judge outdated, return failures (of this run, and recorded ones)."""
+    """Run missing, re-judge outdated, return failures."""
     runner.tidy(trials)
     missing, outdated = runner.missing(trials), runner.outdated(trials)
     if len(missing) < len(trials):
@@ -56,7 +56,7 @@ def run_missing(runner: Runner, trials: list[Trial]) -> list[str]:
 
 
 def _look(runner: Runner, pair: list[Trial], seeds: int, level: float) -> Look:
-    """The look at the rows of two trials on the board that they belong to."""
+    """The look at the rows of two trials on their board."""
     fields = [{name: getattr(trial, name) for name in FIELDS} for trial in pair]
     if fields[0] != fields[1]:
         raise TemperError(f"{pair[0].method} and {pair[1].method} are in different tracks: they have no common board")

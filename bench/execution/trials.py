@@ -87,7 +87,7 @@ class Runner:
     def run(self, trials: Sequence[Trial]) -> list[str]:
         """Train, evaluate and record; continues what was interrupted. Returns what went wrong, a line a trial.
 
-        A trial that is recorded already is not trained again: its stored weights are judged anew.
+        A trial that is recorded already is not trained again: its stored weights are judged again.
         """
         by_folder = {work_folder(self.leaderboards, trial): trial for trial in trials}
         folders = []

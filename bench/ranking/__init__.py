@@ -16,9 +16,9 @@ __all__ = ["leaderboard", "load_student"]
 def load_student(record: str | Path, which: str = "best", scenario: str | Path | None = None) -> nn.Module:
     """The student of a record (its folder or record.json) in eval mode, by its `best` or `last` weights.
 
-    A record of a scenario of one's own needs the path of that scenario.
+    For a record of your own scenario, give the path of that scenario.
 
-    Raises TemperError when the record is damaged, its scenario is not known, or its weights lie elsewhere.
+    Raises TemperError if the record is damaged, its scenario is unknown, or its weights are missing.
     """
     from bench.networks import build, load_weights
     from bench.records import read_record

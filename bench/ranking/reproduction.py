@@ -41,7 +41,7 @@ def _class(where: Surroundings) -> tuple[str | None, ...]:
 
 
 def judged_again(stored: Entry, again: Entry) -> Check:
-    """The evaluator on the very weights of a record: equal outcomes on the same class of machine, of the score and of
+    """The evaluator on the stored weights of a record: equal outcomes on the same class of machine, of the score and of
     the attacks beside it; elsewhere 99% of the robust verdicts."""
     old, new = stored.record.evaluation, again.record.evaluation
     if old is None or new is None or stored.robust is None or again.robust is None:
@@ -57,7 +57,7 @@ def judged_again(stored: Entry, again: Entry) -> Check:
 
 
 def trained_again(stored: Entry, again: Entry, row: Sequence[Entry], variance: float, df: float) -> Check:
-    """A trial that was run anew: equal weights on the same class of machine; elsewhere a robust accuracy in the 95%
+    """A trial that was run again: equal weights on the same class of machine; elsewhere a robust accuracy in the 95%
     prediction interval of the stored runs of its `row`, from the variance of one seed's accuracy and its df."""
     old, new = stored.record, again.record
     if old.status == new.status == "failed":

@@ -24,7 +24,7 @@ def compute_audit(spent: float, expected: float, factor: float) -> Audit:
     The unit of the budget is a pass, and cheap operations of honest methods cost time and no pass: up to 3 times.
     """
     if not math.isfinite(expected):
-        return Audit(value=0.0, threshold=factor, verdict="warn", words="not measured: nobody watches a GPU's seconds")
+        return Audit(value=0.0, threshold=factor, verdict="warn", words="not measured on a GPU")
     ratio = spent / expected
     words = f"{spent:.0f} s of CPU time where PGD-AT needs {expected:.0f} s for the same passes"
     return Audit(value=ratio, threshold=factor, verdict="pass" if ratio <= factor else "fail", words=words)

@@ -1,4 +1,4 @@
-"""Where a submission lands: its row on the board, and whether the confirming seed says the same."""
+"""Where a submission lands: its row on the board, and its confirming seed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def landing(scenario: Scenario, trial: Trial, leaderboards: Path) -> Landing:
 
 
 def confirmation(board: Board, place: int) -> str:
-    """Whether the confirming seed of a row is what its other seeds lead one to expect, in words; empty without one."""
+    """Whether the confirming seed is inside the others' 95% prediction interval, in words; empty without one."""
     row = board.rows[place]
     again = board.confirming.get(row[0].record.trial.row)
     if again is None:

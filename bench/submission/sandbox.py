@@ -1,5 +1,5 @@
-"""A process that nobody has to trust, in bubblewrap: no network, no other process in sight, a file system of what it is
-shown, an environment of its own, and limits that somebody outside watches."""
+"""An untrusted process in bubblewrap: no network, no other processes, only the files that it needs, its own
+environment, and limits that are watched from outside."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def isolation_problem() -> str:
     if shutil.which("bwrap") is None:
         return "bubblewrap is not installed (apt-get install bubblewrap)"
     if not Path(f"/proc/self/task/{os.getpid()}/children").exists():
-        return "this kernel does not tell whose child a process is, so nobody could watch it"
+        return "this kernel does not report the children of a process, so it cannot be watched"
     tried = subprocess.run([*_bwrap(), "--ro-bind", "/", "/", "--", "true"], capture_output=True, text=True)
     return "" if tried.returncode == 0 else f"bubblewrap cannot make namespaces here: {tried.stderr.strip()}"
 

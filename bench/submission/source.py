@@ -1,6 +1,6 @@
 """A method file as a syntax tree: what it registers, and what it does that no method needs. Nothing of it is run.
 
-The rules here make honest mistakes and lazy cheats plain at once. They are no border: that is the sandbox.
+These rules catch honest mistakes and lazy cheats early. The security boundary is the sandbox.
 """
 
 from __future__ import annotations

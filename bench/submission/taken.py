@@ -29,7 +29,7 @@ def take(path: Path, limit: int) -> bytes:
         raise Refused(f"{path.name} cannot be taken: {error.strerror}") from None
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise Refused(f"{path.name} is no plain file")
+        raise Refused(f"{path.name} is not a plain file")
     with os.fdopen(handle, "rb") as file:
         content = file.read(limit + 1)
     if len(content) > limit:

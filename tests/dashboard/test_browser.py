@@ -274,8 +274,8 @@ def test_ticked_rows_are_compared(browser: Browser, real: str) -> None:
         page.get_by_role("link", name="Compare these 2").click()
         expect(page.get_by_text("trades beats kd by").first).to_be_visible(timeout=60_000)
         assert "pick=trades" in page.url and "pick=kd" in page.url
-        expect(page.get_by_text("images are robust with trades alone")).to_be_visible()
-        expect(page.get_by_text("kd says").first).to_be_visible(timeout=60_000)
+        expect(page.get_by_text("images are robust only with trades")).to_be_visible()
+        expect(page.get_by_text("kd predicts").first).to_be_visible(timeout=60_000)
 
 
 def test_a_point_that_is_clicked_is_picked(browser: Browser, address: str) -> None:
@@ -301,10 +301,10 @@ def test_a_drawing_is_attacked_and_lives_in_the_address(browser: Browser, real: 
         page.mouse.down()
         page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] - 30, steps=12)
         page.mouse.up()
-        expect(page.get_by_text("keep their answer")).to_be_visible(timeout=60_000)
+        expect(page.get_by_text("keep their prediction")).to_be_visible(timeout=60_000)
         page.wait_for_url("**ink=**")
         page.reload()
-        expect(page.get_by_text("keep their answer")).to_be_visible(timeout=60_000)
+        expect(page.get_by_text("keep their prediction")).to_be_visible(timeout=60_000)
         page.get_by_role("button", name="Clear").click()
         expect(page.get_by_text("Draw something")).to_be_visible(timeout=60_000)
 

@@ -31,7 +31,7 @@ def test_without_methods_there_is_nothing_to_say() -> None:
 
 def test_provisional_rows_are_not_ranked() -> None:
     frame = board(("a", 0.7, "a"), status=["provisional"], tie_group=[None], rank=[None])
-    assert finding(frame) == "No method is ranked yet; so far a is highest, at 70.0 %."
+    assert finding(frame) == "No method is ranked yet; a is highest so far, at 70.0 %."
     assert figures_in_words(frame) == ""
 
 
@@ -52,9 +52,9 @@ STANDINGS = [
     (
         1,
         "b: 75.0 % robust (95% interval 74.0 to 77.0) and 98.0 % clean; "
-        "rank 2 of 3, anywhere from 1 to 3; tied with a and c.",
+        "rank 2 of 3 (could be 1 to 3); tied with a and c.",
     ),
-    (3, "d: 60.0 % robust (95% interval 59.0 to 62.0) and 98.0 % clean; provisional, so not ranked."),
+    (3, "d: 60.0 % robust (95% interval 59.0 to 62.0) and 98.0 % clean; provisional, not ranked."),
 ]
 
 
@@ -67,4 +67,4 @@ def test_where_a_row_stands(row: int, sentence: str) -> None:
 
 
 def test_a_row_that_is_tied_with_none_says_so() -> None:
-    assert method_finding(board(("a", 0.8, "a"), ("b", 0.5, "b")), 0).endswith("rank 1 of 2; tied with none.")
+    assert method_finding(board(("a", 0.8, "a"), ("b", 0.5, "b")), 0).endswith("rank 1 of 2; no ties.")

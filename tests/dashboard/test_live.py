@@ -48,7 +48,7 @@ def test_at_a_radius_of_0_nothing_changes(folder: Path) -> None:
     x, _ = live.images("digits-linf")
     struck = live.strike(live.student(folder), x[0], Linf(0.0))
     assert torch.equal(struck.image, x[0]) and struck.held
-    assert "At eps = 0 nothing is changed." in try_it.strike_finding("trades", struck, 0)
+    assert "At eps = 0 the image is unchanged." in try_it.strike_finding("trades", struck, 0)
 
 
 def test_adversarial_images_fool_the_student(entry: Entry, folder: Path) -> None:
@@ -76,5 +76,5 @@ def test_the_page_says_who_holds() -> None:
     x, y = live.images("digits-linf")
     blocks = try_it.blocks(view, x[0], int(y[0]), "trades", 0.15)
     assert blocks[0].text.startswith(f"trades predicts {int(y[0])}")
-    assert "keep their answer" in blocks[4].text
+    assert "keep their prediction" in blocks[4].text
     assert len(blocks[5].frame) == len(view.labels)

@@ -292,7 +292,7 @@ def test_folders_say_what_is_wrong(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((6, 5), dtype=np.uint16)).save(tmp_path / "cat" / "0.png")
     with pytest.raises(TemperError, match="more than 8 bits"):
         read("folder", tmp_path, shape=(1, 6, 5))
-    with pytest.raises(TemperError, match="is no folder"):
+    with pytest.raises(TemperError, match="is not a folder"):
         read("folder", tmp_path / "cat" / "0.png")
     (tmp_path / "train").mkdir()
     with pytest.raises(TemperError, match=r"has train/ but not the other"):

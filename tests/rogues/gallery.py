@@ -153,7 +153,12 @@ ROGUES = [
         "desk",
     ),
     Rogue(
-        "leaves_pipe", "hands over a pipe that nobody writes to", "imports os", "hand-over", "is no plain file", "desk"
+        "leaves_pipe",
+        "hands over a pipe that nobody writes to",
+        "imports os",
+        "hand-over",
+        "is not a plain file",
+        "desk",
     ),
     Rogue(
         "empty_file", "hands over an empty file", "imports pathlib", "hand-over", "is not a safetensors file", "desk"

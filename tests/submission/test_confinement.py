@@ -132,8 +132,8 @@ def _pipe(path: Path) -> None:
     [
         (lambda path: None, "it left no offer.safetensors"),
         (_link, "cannot be taken"),
-        (_pipe, "no plain file"),
-        (lambda path: path.mkdir(), "no plain file"),
+        (_pipe, "not a plain file"),
+        (lambda path: path.mkdir(), "not a plain file"),
         (lambda path: torch.save({}, path), "is a pickle"),
         (lambda path: path.write_bytes(b""), "not a safetensors file"),
         (lambda path: path.write_bytes(bytes(50_000_000)), "more than"),

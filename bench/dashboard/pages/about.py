@@ -8,25 +8,24 @@ from bench.dashboard.blocks import Block, Code, Heading, Prose
 from bench.dashboard.draw import draw
 
 WHAT = """
-Temper is the benchmark of distillation methods that make small classifiers robust. It answers one question that no
-paper's own table can: **with the same teacher, the same student, the same data and the same compute, which method
+Temper is the benchmark of robust knowledge distillation for small classifiers. It answers a question that no single
+paper's table can: **with the same teacher, the same student, the same data and the same compute, which method
 gives the most robust student, and is the difference real?**
 
-Published tables mix teachers, budgets, implementations and single seeds. Here every method is re-implemented from
-its formula, trained by one harness under one metered budget, and judged by AutoAttack, image by image. Every number
+Published tables mix teachers, budgets, implementations and single seeds. Temper re-implements every method from
+its formula, trains it in one harness with one metered budget, and judges it by AutoAttack, image by image. Every number
 on these pages follows from records in the repository, and every record can be run again.
 """
 READING = """
 - The **dot** is the mean robust accuracy over seeds, the **bar** its 95% interval over seeds and images. The
   **ring** is clean accuracy, the **dashed line** the teacher.
 - **Tie** letters: rows that share one are not significantly different (paired tests, Holm's correction at 5%).
-- **Rank** with a range below it: the ranks that these tests leave open.
-- **Gap closed**: from PGD-AT (0) to the teacher (100). Below 0, distillation did worse than no teacher at all.
-- **Passes**: forwards of the student per training example; teachers and every other network are charged by their
-  FLOPs.
+- **Rank** with a range below it: the ranks consistent with these tests.
+- **Gap closed**: from PGD-AT (0) to the teacher (100). Below 0, the method is less robust than PGD-AT.
+- **Passes**: compute per training example, in forwards of the student; all other networks are charged by FLOPs.
 - **Provisional** rows have fewer seeds than the scenario asks for. They have no rank.
-- **Papers**: what papers print for AutoAttack on CIFAR-10, with teachers, epochs and checkpoints of their own. No
-  part of the ranking.
+- **Papers**: published AutoAttack accuracies on CIFAR-10, with other teachers, epochs and checkpoints. Not part of
+  the ranking.
 """
 CITE = """@misc{temper,
   title = {Temper: the benchmark and leaderboard of robust knowledge distillation},

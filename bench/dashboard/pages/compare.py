@@ -27,7 +27,7 @@ from bench.task import predicted
 MOST = 5  # rows that are compared at once
 SHOWN = 6  # test images
 FAILED = "trial failed"  # instead of an outcome
-NAMED = 2  # pairs that cannot be told apart; more are counted
+NAMED = 2  # pairs that do not differ; more are counted
 JUDGED = "Ranked rows: test among all pairs of the board (Holm, 5%). Other rows: test of the two alone."
 IMAGES = "The images that make the difference"
 
@@ -53,7 +53,7 @@ def told(pair: Explanation) -> bool:
 
 
 def compare_finding(pairs: Sequence[Explanation]) -> str:
-    """Which of the rows can be told apart, in a sentence."""
+    """Which of the rows differ significantly, in a sentence."""
     tied = [" and ".join(pair.names) for pair in pairs if not told(pair)]
     beaten: dict[str, list[Explanation]] = {}
     for pair in filter(told, pairs):
@@ -61,7 +61,7 @@ def compare_finding(pairs: Sequence[Explanation]) -> str:
     parts = [f"{winner} beats {_whom(winner, won)} by {_by(won)}" for winner, won in beaten.items()]
     if tied:
         which = listed(tied) if len(tied) <= NAMED else f"{len(tied)} of {len(pairs)} pairs"
-        parts.append(f"{which} cannot be told apart")
+        parts.append(f"{which} do not differ significantly")
     return "; ".join(parts) + "."
 
 
@@ -79,7 +79,7 @@ def differences(pairs: Sequence[Explanation]) -> pd.DataFrame:
 
 
 def outcome_shares(view: View, names: Sequence[str]) -> pd.DataFrame:
-    """What became of the test images, percent, mean over seeds; a row a method, a column an outcome."""
+    """Outcomes of the test images, percent, mean over seeds; a row a method, a column an outcome."""
     shares = {name: _shares(view.board.rows[row_named(view.labels, name)]) for name in names}
     return pd.DataFrame(shares).T.fillna(0)
 
@@ -88,7 +88,7 @@ def outcome_finding(shares: pd.DataFrame) -> str:
     """Which attack did most of the work against each."""
     broken = shares[list(ATTACKS)]
     most = zip(broken.index, broken.sum(axis=1), broken.max(axis=1), broken.idxmax(axis=1), strict=True)
-    words = [f"{name}: {all_:.1f} % broken" + f", {top:.1f} by {by} first" * (top > 0) for name, all_, top, by in most]
+    words = [f"{name}: {all_:.1f} % broken" + f", {top:.1f} first by {by}" * (top > 0) for name, all_, top, by in most]
     return "; ".join(words) + "."
 
 
@@ -112,7 +112,7 @@ def image_blocks(view: View, names: Sequence[str], seed: int) -> list[Block]:
         pictures = _pictures(view, other, apart[:SHOWN], names[1])
     except TemperError as error:
         return [Finding(words), Note("The images cannot be shown.", [str(error)], "warning")]
-    return [Finding(words, f"Each image, its adversarial version, and the change. {live.MADE}"), pictures]
+    return [Finding(words, f"Each image, its adversarial example, and the perturbation. {live.MADE}"), pictures]
 
 
 def page() -> None:
@@ -124,7 +124,7 @@ def page() -> None:
     every = view.labels
     names = choose_many("Methods", "pick", every, max_selections=MOST, placeholder="two to five rows")
     if not names:
-        st.caption("No rows chosen: these are the two most robust.")
+        st.caption("No rows chosen; showing the two most robust.")
     names = (names + [name for name in every if name not in names])[: max(2, len(names))]
     if len(names) < 2:
         st.info("This board has one row; a comparison needs two.")
@@ -190,8 +190,8 @@ def _apart_in_words(names: Sequence[str], one: Entry, other: Entry, seed: int) -
     test = mcnemar(one.robust, other.robust)
     verdict = "differ" if test.p < ALPHA else "do not differ significantly"
     return (
-        f"Of seed {seed}, {test.only_first} images are robust with {names[0]} alone and {test.only_second} with "
-        f"{names[1]} alone: these two students {verdict} (McNemar, p = {test.p:.2g})."
+        f"Seed {seed}: {test.only_first} images are robust only with {names[0]} and {test.only_second} only with "
+        f"{names[1]}: these two students {verdict} (McNemar, p = {test.p:.2g})."
     )
 
 
@@ -204,7 +204,7 @@ def _pictures(view: View, other: Entry, index: np.ndarray, name: str) -> Picture
     for place, k in enumerate(index):
         shown = Picture(live.pixels(x[k], bounds), f"image {k}: {int(y[k])}")
         fooled = Picture(
-            live.pixels(found[place], bounds), f"{shortened(name, 20)} says {live.answer(int(guessed[place]))}"
+            live.pixels(found[place], bounds), f"{shortened(name, 20)} predicts {live.answer(int(guessed[place]))}"
         )
         change = Picture(live.difference(x[k], found[place], scenario.threat.eps), "the change")
         groups.append([shown, fooled, change])

@@ -1,4 +1,4 @@
-"""What no other row beats in everything at once: clean against robust, robust against compute and parameters."""
+"""Pareto fronts: clean against robust accuracy, robust accuracy against compute and parameters."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def _section(points: pd.DataFrame, x: str, key: str, shown: Shown) -> list[Block
     words, near = front_finding(points, what), points["y"] >= points["y"].max() - NEAR
     seen = points if shown.everything else points[near]
     outside = len(points) - len(seen)
-    beyond = f"{outside} rows more than {NEAR} points below the best lie outside the chart." if outside else ""
+    beyond = f"{outside} rows more than {NEAR} points below the best are outside the chart." if outside else ""
     return [
         Finding(words, beyond),
         Chart(front_chart(seen, x, ROBUST), f"Scatter of {what}, a point a row. {words}", key, picks=True),
@@ -162,7 +162,7 @@ def _or_why_not(
     make: Callable[[Sequence[View]], pd.DataFrame], views: Sequence[View], x: str, key: str, shown: Shown
 ) -> list[Block]:
     if len(views) < 2:
-        return [Note(f"{NEEDED[key]}; there is one so far.")]
+        return [Note(f"{NEEDED[key]}; only one exists so far.")]
     return _section(make(views), x, key, shown)
 
 

@@ -1,4 +1,4 @@
-"""How rows changed: from release to release, and which records were replaced or taken back."""
+"""How rows changed across releases, and which records were superseded or retracted."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def release_finding(robust: pd.DataFrame) -> str:
     new = robust.index[robust[last].isna() & robust[NOW].notna()].tolist()
     moved = (robust[NOW] - robust[last]).dropna()
     moved = moved[moved.abs() >= 0.001]
-    parts = [f"{listed(new[:6])}{' and more' if len(new) > 6 else ''} came in"] if new else []
-    parts += [f"{name} moved by {100 * change:+.1f} points" for name, change in moved.items()]
+    parts = [f"{listed(new[:6])}{' and more' if len(new) > 6 else ''} added"] if new else []
+    parts += [f"{name} changed by {100 * change:+.1f} points" for name, change in moved.items()]
     return f"Since {last}: {'; '.join(parts) or 'nothing changed'}."
 
 
@@ -87,7 +87,7 @@ def _releases(robust: pd.DataFrame, shown: Sequence[str]) -> list[Block]:
     figure.update_xaxes(type="category")
     words = (100 * robust).map(lambda value: "" if pd.isna(value) else f"{value:.1f}")
     table = words.rename_axis("robust %").reset_index()
-    return [*parts, Chart(figure, "Lines of robust accuracy from release to release.", "releases"), Table(table)]
+    return [*parts, Chart(figure, "Lines of robust accuracy across releases.", "releases"), Table(table)]
 
 
 def _withdrawn(view: View) -> list[Block]:

@@ -29,8 +29,8 @@ from bench.ranking.words import in_words, rows
 SPENT = "budget spent, %"
 COST = {
     "passes": "passes per training example",
-    "teacher_share": "of them in teachers, %",
-    "other_share": "of them in networks of its own, %",
+    "teacher_share": "spent in teachers, %",
+    "other_share": "spent in its other networks, %",
     "seconds": "seconds of training",
     "peak_megabytes": "peak memory, MB",
     "judging_seconds": "seconds of judging",
@@ -67,7 +67,7 @@ def about(name: str) -> list[Block]:
 
 
 def command(entries: Sequence[Entry]) -> str:
-    """The command that makes this row anew, with all seeds up to its last one."""
+    """The command that runs this row again, with all seeds up to its last one."""
     trial, tuned = entries[0].record.trial, entries[0].record.tuned
     seeds = max(entry.record.trial.seed_index for entry in entries) + 1
     words = ["temper", "run", trial.scenario, "--method", trial.method, "--seeds", str(seeds)]
@@ -206,7 +206,7 @@ def _against_eps(view: View, row: int) -> list[Block]:
     half = next((radius for radius, left in own.items() if left < 50), None)
     words = "More than half of the test images are robust at every radius."
     if half is not None:
-        words = f"Robust accuracy falls to half at {norm} {half:.3g} or before."
+        words = f"Robust accuracy falls below half at {norm} {half:.3g} or below."
     if half == 0:
         words = "Fewer than half of the test images are classified correctly without an attack."
     chart = lines_chart(lines, f"eps ({norm})", "accuracy, %", marks={"scenario": eps})

@@ -1,4 +1,4 @@
-"""What is held fixed, and by which rules methods are compared."""
+"""What a scenario fixes, and the rules of comparison."""
 
 from __future__ import annotations
 
@@ -17,20 +17,19 @@ from bench.scenario import NetworkSpec, Scenario
 from bench.teachers.making import read_card
 
 RULES = """
-- **Same everything.** All methods train the same student from the same teacher, on the same data and seeds, with
-  the same optimiser, schedule and augmentation. These were chosen on validation with `pgd-at` and `rslad` and
-  frozen before the test split was read.
-- **Same compute.** Under ruleset *compute* a trial may spend so many passes (forwards of the student per training
-  example); every call of every network is metered, the teacher's as well. Under *epochs* all see the data equally
-  often; what they spend then differs, and is shown.
+- **Same setting.** All methods train the same student with the same teacher, data, seeds, optimiser, schedule and
+  augmentation. These were chosen on validation with `pgd-at` and `rslad` and frozen before the test split was read.
+- **Same compute.** Under ruleset *compute* every trial has the same budget of passes (forwards of the student per
+  training example); the meter counts every call of every network, including the teacher. Under *epochs* all see the
+  data equally often; their compute differs and is shown.
 - **One checkpoint.** Of 20 candidates in the second half of training, the one with the best PGD-10 accuracy on
-  validation is judged. The test split is read once, by the evaluator.
-- **AutoAttack judges**, on the whole test split, at its standard setting. Diagnostics look for signs that the
-  verdict is too good; only a confirmed drop under a stronger attack unranks a row.
-- **Ranks are honest about chance.** Intervals are over seeds and images. Two rows are called different when a
-  paired test says so after Holm's correction at 5%; rows that share a letter are tied.
-- **Nothing is deleted.** A collapsed trial counts with its value, a failed one as 0. A record is superseded or
-  retracted in the open, with the reason.
+  validation is judged. Only the evaluator reads the test split, once.
+- **AutoAttack judges**, on the whole test split, at its standard setting. Diagnostics look for overestimated
+  robustness; only a confirmed drop under a stronger attack unranks a row.
+- **Ranks account for chance.** Intervals are over seeds and images. Two rows differ when a paired test is
+  significant at 5% after Holm's correction; rows that share a letter are tied.
+- **Nothing is deleted.** A collapsed trial counts with its value, a failed one as 0. Superseded and retracted
+  records stay visible, with the reason.
 """
 
 
@@ -43,13 +42,13 @@ def blocks(scenario: Scenario) -> list[Block]:
         *_teachers(scenario),
         *rules(),
         Heading("Fingerprints"),
-        Prose("Rows are compared only where both agree. `temper scenarios NAME` shows them too."),
+        Prose("Rows are compared only if both agree. `temper scenarios NAME` shows them too."),
         *_fingerprints(scenario),
     ]
 
 
 def rules() -> list[Block]:
-    """By which rules methods are compared."""
+    """The rules of comparison."""
     return [Heading("Rules"), Prose(RULES)]
 
 
@@ -72,7 +71,7 @@ def facts(scenario: Scenario) -> list[tuple[str, str]]:
         ("augmentation", " and ".join(augmentation) or "none"),
         ("budget", f"passes per training example: {tiers}"),
         ("seeds", f"{scenario.seeds} for a ranked row"),
-        ("judged by", f"AutoAttack ({', '.join(ATTACKS)}); beside it {', '.join(FURTHER)}"),
+        ("judged by", f"AutoAttack ({', '.join(ATTACKS)}); also run: {', '.join(FURTHER)}"),
     ]  # fmt: skip
 
 
@@ -128,7 +127,7 @@ def _teachers(scenario: Scenario) -> list[Block]:
             verdict = read_card(scenario, role).evaluation
             row |= {"clean %": f"{100 * verdict.clean:.1f}", "robust %": f"{100 * verdict.robust:.1f}"}
         except TemperError:
-            row["made by"] += " (not here yet: temper teacher train)"
+            row["made by"] += " (missing: temper teacher train)"
         table.append(row)
     return [Table(pd.DataFrame(table))] if table else [Note("No teacher.")]
 
@@ -142,11 +141,11 @@ def _made_by(scenario: Scenario, role: str) -> str:
 
 def _fingerprints(scenario: Scenario) -> list[Block]:
     if not scenario.pinned:
-        return [Note("The train fingerprint rests on data that are not pinned; temper scenarios NAME loads them.")]
+        return [Note("The train fingerprint needs the data, which are not pinned: temper scenarios NAME loads them.")]
     try:
         pairs = [("train", scenario.train_fingerprint()), ("protocol", scenario.protocol_fingerprint())]
     except TemperError as error:
-        return [Note("The train fingerprint is not known here.", [str(error)])]
+        return [Note("The train fingerprint is not available here.", [str(error)])]
     return [Facts(pairs)]
 
 

@@ -1,4 +1,4 @@
-"""How to bring a method in; and a look at a record or a method file before it is sent."""
+"""How to submit a method, and a check of a record or a method file before it is sent."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from bench.ranking.rows import FIELDS
 from bench.submission.source import read_submission
 
 STEPS = """
-1. Write one file: `temper methods new my-method` makes a skeleton that trains already.
-2. Submit it: the file is read, run apart from everything else, trained on all seeds of the scenario and one more that
-   is drawn then, judged by AutoAttack, audited, and recorded under `leaderboards/`. `--dry-run` tells in two minutes
-   whether it gets that far.
-3. Open a pull request with the file, its tests and the records. What is accepted is in `docs/policy.md`.
+1. Write one file: `temper methods new my-method` makes a skeleton that already trains.
+2. Submit it: the file is read, run in a sandbox, trained on all seeds of the scenario and one more that is drawn then,
+   judged by AutoAttack, audited, and recorded in `leaderboards/`. `--dry-run` tries this in two minutes and records
+   nothing.
+3. Open a pull request with the file, its tests and the records. `docs/policy.md` has the rules.
 """
 COMMANDS = """temper methods new my-method
 temper submit my_method.py --scenario digits-linf --dry-run
@@ -43,7 +43,7 @@ def record_blocks(content: bytes) -> list[Block]:
     if scenario is None:
         return [
             said,
-            Note(f"No scenario of that name ships: {trial.scenario}. It cannot be placed.", kind="warning"),
+            Note(f"No shipped scenario is called {trial.scenario}: the record has no board here.", kind="warning"),
         ]
     if reason := misplaced(record, scenario):
         return [said, Note(reason, kind="warning")]
@@ -55,9 +55,9 @@ def record_blocks(content: bytes) -> list[Block]:
         return [said, Note("The board cannot be computed.", [str(error)], "error")]
     return [
         said,
-        Note("Every check passes that needs no other file.", kind="success"),
+        Note("All checks that need only this file pass.", kind="success"),
         Finding(landing(record, view)),
-        Note("Accuracies are attested until temper verify recomputes them from the outcomes beside the record."),
+        Note("Its accuracies are only attested: temper verify recomputes them from the outcomes beside the record."),
     ]
 
 
@@ -67,8 +67,8 @@ def source_blocks(content: bytes) -> list[Block]:
     if source.problems:
         return [Note("This file is not ready:", source.problems, "error")]
     return [
-        Note(f"The file registers {listed(source.names)}, with all that a submission needs.", kind="success"),
-        Prose("It was read, not run. Where it lands is known once it has been trained and judged:"),
+        Note(f"The file registers {listed(source.names)} and has everything that a submission needs.", kind="success"),
+        Prose("It was read, not run. To train and judge it:"),
         Code("temper submit FILE --scenario digits-linf"),
     ]
 
@@ -77,7 +77,7 @@ def page() -> None:
     """Draw the page."""
     st.title("Submit a method", anchor=False)
     draw(blocks())
-    draw([Heading("Look at it first")])
+    draw([Heading("Check a file first")])
     file = st.file_uploader(
         "A record.json, or a method file",
         type=["json", "py"],

@@ -34,9 +34,9 @@ def blocks(view: View, x: Tensor, label: int | None, chosen: str, eps: float) ->
     `label` is the true class where it is known. What a student says of the unchanged image is what is attacked.
     """
     students, missing = _students(view)
-    left_out = [Note("Rows whose weights are not here are left out.", missing, "warning")] if missing else []
+    left_out = [Note("Rows without weights here are left out.", missing, "warning")] if missing else []
     if chosen not in students:
-        return [*left_out, Note(f"{chosen} is among them.")]
+        return [*left_out, Note(f"{chosen} is one of them.")]
     threat = view.board.scenario.threat.with_eps(eps)
     struck = {name: live.strike(module, x, threat) for name, module in students.items()}
     own = struck[chosen]
@@ -44,7 +44,7 @@ def blocks(view: View, x: Tensor, label: int | None, chosen: str, eps: float) ->
         Finding(strike_finding(chosen, own, eps)),
         _pictures(x, own, label, threat),
         Chart(_logits(own), "Bars of the logits under attack, with those of the unchanged image as marks.", "logits"),
-        Heading("Which methods hold"),
+        Heading("Which methods resist"),
         Finding(holding_finding(struck)),
         Table(holding(struck, label)),
         Note(f"One student per row, the first whose weights are here. PGD-{live.STEPS} on the margin: not AutoAttack."),
@@ -56,7 +56,7 @@ def strike_finding(name: str, struck: Struck, eps: float) -> str:
     """What became of a student's answer."""
     before, after = live.answer(struck.before), live.answer(struck.after)
     if not eps:
-        return f"{name} predicts {before}. At eps = 0 nothing is changed."
+        return f"{name} predicts {before}. At eps = 0 the image is unchanged."
     held = (
         f"{name} predicts {before}, also under attack"
         if struck.held
@@ -69,9 +69,9 @@ def holding_finding(struck: Mapping[str, Struck]) -> str:
     """How many rows keep their answer."""
     kept = [name for name, each in struck.items() if each.held]
     if len(kept) == len(struck):
-        return f"All {len(struck)} keep their answer." if len(struck) > 1 else f"{kept[0]} keeps its answer."
+        return f"All {len(struck)} keep their prediction." if len(struck) > 1 else f"{kept[0]} keeps its prediction."
     names = f": {listed([shortened(name, 24) for name in kept])}" if 0 < len(kept) <= 8 else ""
-    return f"{len(kept)} of {len(struck)} keep their answer{names}."
+    return f"{len(kept)} of {len(struck)} keep their prediction{names}."
 
 
 def holding(struck: Mapping[str, Struck], label: int | None) -> pd.DataFrame:
