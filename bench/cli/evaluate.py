@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from bench.cli.options import AsJson, Data, Device, pick_device, print_json, print_sheet
+from bench.cli.options import AsJson, Data, Device, Key, Normalise, pick_device, print_json, print_sheet
 
 
 def evaluate(
-    weights: Annotated[Path, typer.Argument(help="A safetensors file.", show_default=False)],
+    weights: Annotated[Path, typer.Argument(help="A checkpoint: .safetensors, .pt, .pth, .bin.", show_default=False)],
     scenario: Annotated[str, typer.Option(help="Name or path of a scenario.", show_default=False)],
     network: Annotated[
-        str | None, typer.Option(help="Architecture. Default: the scenario's student.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Architecture, also timm:NAME and torchvision:NAME. Default: the scenario's student.",
+            show_default=False,
+        ),
     ] = None,
     option: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Its options, such as width=16.", show_default=False)
     ] = None,
+    model: Annotated[
+        str, typer.Option(metavar="MODULE:FUNCTION", help="An architecture of your own, which this returns.")
+    ] = "",
+    normalise: Normalise = "",
+    key: Key = "",
     protocol: Annotated[
         Literal["standard", "screen", "beyond"],
         typer.Option(
@@ -57,23 +67,23 @@ def evaluate(
     from rich.progress import Progress
 
     import bench
-    from bench.cli.options import parse_fields
+    from bench.cli.checkpoint import module_of, spec_of
     from bench.data import load
     from bench.evaluation.summary import summarise
     from bench.execution.train import make_deterministic
     from bench.files import cache, replacing
-    from bench.networks import build, load_weights
-    from bench.scenario import NetworkSpec, load_scenario
+    from bench.scenario import load_scenario
 
     loaded = load_scenario(scenario).with_data(data)
-    spec = NetworkSpec(network=network, options=parse_fields(option or [])) if network else loaded.student
+    shape, classes = loaded.data.shape, loaded.data.classes
+    spec = spec_of(loaded, network, option, normalise, shape[0])
     part = _shard(shard)
     make_deterministic()
     place = pick_device(device)
-    module = build(spec, loaded.data.shape, loaded.data.classes)
-    load_weights(module, weights)
-    module = module.to(place).eval()
     test = load(loaded.data, ("test",))["test"].to(place)
+    module, told = module_of(weights, spec, shape, classes, model, key, (test.inputs(), test.y))
+    print(*told, sep="\n", file=sys.stderr)
+    module = module.to(place).eval()
     with Progress(console=Console(stderr=True)) as bars:
         bar = bars.add_task(protocol, total=1.0)
         verdict = bench.evaluate(
@@ -98,7 +108,7 @@ def evaluate(
             frame.to_parquet(temporary, index=False)
     numbers = summarise(frame, verdict.attacks)
     if json:
-        extra = {"protocol": protocol, "engine": engine, "deviations": list(verdict.deviations)}
+        extra = {"protocol": protocol, "engine": engine, "deviations": list(verdict.deviations), "checkpoint": told}
         print_json(numbers | extra | {"diagnostics": verdict.diagnostics, "examples": len(frame)})
         return
     _print(numbers, verdict, protocol, engine)

@@ -13,14 +13,17 @@ from torch import Tensor, nn
 
 from bench.errors import TemperError
 from bench.networks import build
-from bench.networks.constants import normalisations, said
-from bench.networks.filling import DOUBT, filled, told
+from bench.networks.constants import said
+from bench.networks.filling import doubts, filled, told
 from bench.networks.fitting import Fit, difference, fit
-from bench.networks.normalise import Normalise
+from bench.networks.normalise import behind
 from bench.networks.opening import File, open_checkpoint
-from bench.networks.suggestion import facts, suggestion
-from bench.networks.trial import EXAMPLES, at_chance, judged, must_be_finite, normalised
+from bench.networks.own import load_into, load_own
+from bench.networks.suggestion import suggestion
+from bench.networks.trial import judged, must_be_finite, normalised
 from bench.scenario import NetworkSpec
+
+__all__ = ["LoadedCheckpoint", "load_checkpoint", "load_into", "load_own"]
 
 CONSTANTS = ("mean", "std")
 VARIANTS: dict[str, tuple[dict[str, Any], str]] = {  # options to try when a network does not fit as it is, and why
@@ -56,69 +59,31 @@ def load_checkpoint(
     `examples` (x (N, *shape), y (N,)) are for a look at the clean accuracy. Raises TemperError where the file is no
     checkpoint, does not fit, gives logits that are not finite, or was mapped by order alone and is at chance.
     """
+    plain = _inner(spec, shape, classes)
     file = open_checkpoint(path, key)
-    spec, inner, fitted, variant = _fitted(file, spec, shape, classes)
+    spec, inner, fitted, variant = _fitted(file, spec, plain, shape, classes)
     words = [*told(file, fitted), *variant, *filled(inner, fitted)]
     constants, used = _constants(spec, fitted)
-    network = _behind(inner, shape[0], constants)
+    network = behind(inner, shape[0], constants)
     must_be_finite(network, shape, classes)
     rivals = _rivals(spec, inner, shape, classes, constants)
     accuracy, seen = _looked_at(network, rivals, shape, classes, examples, bool(constants))
-    words += [*used, *seen, *_doubt(file, fitted, accuracy, classes, len(examples[1]) if examples else 0)]
+    words += [*used, *seen, *doubts(file.path, fitted, accuracy, classes, len(examples[1]) if examples else 0)]
     spec = spec.model_copy(update={"options": {**spec.options, **constants}})
     return LoadedCheckpoint(network.cpu(), spec, words, accuracy)
 
 
-def load_into(module: nn.Module, path: Path, key: str = "") -> list[str]:
-    """Load the weights of a file into a module of one's own architecture, and say in sentences what was done.
-
-    Names decide, after prefixes are taken off; else the order, where all layers agree in kind and shapes. Raises
-    TemperError where the file is no checkpoint or does not fit.
-    """
-    file = open_checkpoint(path, key)
-    expected, name = dict(module.state_dict()), type(module).__name__
-    channels = facts(expected)[0] or 3
-    fitted = fit(expected, file.states, channels, False, file.ordered) or _without_constants(expected, channels, file)
-    if fitted is None:
-        problem = difference(expected, file.states, channels, ours=False)
-        raise TemperError(f"weights {path} do not fit {name}: {problem}")
-    words = [*told(file, fitted), *filled(module, fitted)]
-    if fitted.normalisation:
-        words.append(
-            f"WARNING: left out the normalisation {fitted.normalisation.names[0]!r}, for which {name} has no place: "
-            f"if it does not normalise its inputs itself, give --normalise {fitted.normalisation.numbers}"
-        )
-    return [*words, DOUBT] if fitted.doubtful else words
-
-
-def _without_constants(expected: Mapping[str, Tensor], channels: int, file: File) -> Fit | None:
-    """The fit of a module whose own buffers of a normalisation are not in the file: it keeps them."""
-    constants = {name for each in normalisations(expected, channels) for name in each.names}
-    core = {name: tensor for name, tensor in expected.items() if name not in constants}
-    if not constants or not core:
-        return None
-    prefix = next(iter(core)).partition(".")[0] + "."
-    prefix = prefix if all(name.startswith(prefix) for name in core) else ""
-    inner = {name.removeprefix(prefix): tensor for name, tensor in core.items()}
-    fitted = fit(inner, file.states, channels, False, file.ordered)
-    if fitted is None:
-        return None
-    tensors = {prefix + name: tensor for name, tensor in fitted.tensors.items()}
-    return fitted._replace(tensors=tensors, notes=(*fitted.notes, "the module keeps its own normalisation"))
-
-
 def _fitted(
-    file: File, spec: NetworkSpec, shape: tuple[int, ...], classes: int
+    file: File, spec: NetworkSpec, plain: nn.Module, shape: tuple[int, ...], classes: int
 ) -> tuple[NetworkSpec, nn.Module, Fit, list[str]]:
-    """The network as asked for, or a variant of it that fits, and what to say of that."""
+    """The network as asked for (`plain`), or a variant of it that fits, and what to say of that."""
     ours = ":" not in spec.network
     for variant, words in _variants(spec):
-        inner = _inner(variant, shape, classes)
+        inner = plain if variant is spec else _inner(variant, shape, classes)
         fitted = fit(inner.state_dict(), file.states, shape[0], ours, file.ordered)
         if fitted:
             return variant, inner, fitted, words
-    inner = _inner(spec, shape, classes)
-    problem = difference(inner.state_dict(), file.states, shape[0], ours)
+    problem = difference(plain.state_dict(), file.states, shape[0], ours)
     better = suggestion(file.states, shape, classes, file.ordered)
     remedy = better or "an architecture of your own goes with --model package.module:function"
     raise TemperError(f"weights {file.path} do not fit the network {spec.network!r}: {problem}; {remedy}")
@@ -141,7 +106,7 @@ def _rivals(
         return []
     rival = _inner(spec.model_copy(update={"options": {**spec.options, **options}}), shape, classes)
     rival.load_state_dict(inner.state_dict())
-    return [(f"{_given(options)} ({why})", _behind(rival, shape[0], constants))]
+    return [(f"{_given(options)} ({why})", behind(rival, shape[0], constants))]
 
 
 def _looked_at(
@@ -171,11 +136,6 @@ def _constants(spec: NetworkSpec, fitted: Fit) -> tuple[dict[str, Any], list[str
     return own or found.options, [f"left out {what}: yours is used" if own else f"put {what}, in front"]
 
 
-def _behind(inner: nn.Module, channels: int, constants: Mapping[str, Any]) -> nn.Module:
-    """The network in eval mode, behind a normalisation by the constants, where there are some."""
-    return (nn.Sequential(Normalise(channels, **constants), inner) if constants else inner).eval()
-
-
 def _given(options: Mapping[str, Any]) -> str:
     """Options as they are typed."""
     return " ".join(f"--option {name}={str(value).lower()}" for name, value in options.items())
@@ -185,17 +145,3 @@ def _inner(spec: NetworkSpec, shape: tuple[int, ...], classes: int) -> nn.Module
     """The network without a normalisation in front."""
     options = {name: value for name, value in spec.options.items() if name not in CONSTANTS}
     return build(spec.model_copy(update={"options": options}), shape, classes)
-
-
-def _doubt(file: File, fitted: Fit, accuracy: float | None, classes: int, count: int) -> list[str]:
-    """A warning where nothing could tell whether a doubtful map is right. Raises TemperError where it is at chance."""
-    if not fitted.doubtful:
-        return []
-    if accuracy is None:
-        return [DOUBT]
-    if at_chance(accuracy, classes, min(count, EXAMPLES)):
-        raise TemperError(
-            f"weights {file.path} are mapped {fitted.how}, but only {100 * accuracy:.1f} % of the clean examples are "
-            "right, about chance: give --normalise if its inputs were normalised, or --model with its own network"
-        )
-    return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +11,10 @@ from torch import Tensor, nn
 from bench.errors import TemperError
 from bench.networks.fitting import Fit
 from bench.networks.opening import File
+from bench.networks.trial import EXAMPLES, at_chance
 
 DOUBT = "WARNING: nothing but order and shapes speaks for this: look at the clean accuracy"
+LEFT = "WARNING: something unknown was left out, so this may be a part of the network only: look at the clean accuracy"
 
 
 def filled(module: nn.Module, fitted: Fit) -> list[str]:
@@ -39,6 +42,24 @@ def told(file: File, fitted: Fit) -> list[str]:
     others = [state.where for state in file.states if state.where != fitted.where] + file.others
     names = _listed([where for where in others if where])
     return [*words, f"there is also {names}: --key takes another"] if names else words
+
+
+def doubts(path: Path, fitted: Fit, accuracy: float | None, classes: int, count: int) -> list[str]:
+    """A warning where nothing tells whether a doubtful map is right; `accuracy` is that on some of `count` examples.
+
+    Raises TemperError where it is at chance.
+    """
+    if not fitted.doubtful:
+        return []
+    if accuracy is None:
+        return [LEFT if fitted.unknown else DOUBT]
+    if at_chance(accuracy, classes, min(count, EXAMPLES)):
+        left = f", and {fitted.notes[-1]}" if fitted.unknown else ""
+        raise TemperError(
+            f"weights {path} are mapped {fitted.how}{left}, but only {100 * accuracy:.1f} % of the clean examples are "
+            "right, about chance: give --normalise if its inputs were normalised, or --model with its own network"
+        )
+    return []
 
 
 def _loadable(name: str, given: Tensor, own: Tensor) -> None:

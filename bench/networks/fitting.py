@@ -23,7 +23,14 @@ class Fit(NamedTuple):
     how: str  # in words
     normalisation: Normalisation | None
     notes: tuple[str, ...]  # what was left out or filled in
-    doubtful: bool  # nothing but shapes speaks for it, or something unknown is left over
+    by_order: bool = False  # nothing but order and shapes speaks for it
+    unknown: bool = False  # tensors are left over that are neither another network's nor known to be of no use
+    outside: bool = False  # the normalisation stands outside of the prefix
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether only an accuracy can tell that it is right."""
+        return self.by_order or self.unknown
 
 
 class Part(NamedTuple):
@@ -122,7 +129,7 @@ def _by_name(
         notes = [*notes, "the last layer has no bias: it counts as 0"]
     if _first_difference(needed, core):
         return None
-    return _made(needed, part, core, how, constants, notes, doubtful=False)
+    return _made(needed, part, core, how, constants, notes)
 
 
 def _by_order(needed: Mapping[str, Tensor], part: Part, channels: int, ours: bool, ordered: bool) -> Fit | None:
@@ -142,7 +149,7 @@ def _by_order(needed: Mapping[str, Tensor], part: Part, channels: int, ours: boo
     tensors = {f"{a}.{field}".strip("."): layer[field] for (a, fields), (_, layer) in pairs for field in fields}
     changed = [f"{b!r} is {a!r}" for (a, _), (b, _) in pairs if a != b][:2]
     how = f"by order alone ({', '.join([*changed, '...'])}): all {len(pairs)} layers agree in kind and shape"
-    return _made(needed, part, tensors, how, constants, notes, doubtful=True)
+    return _made(needed, part, tensors, how, constants, notes)._replace(by_order=True)
 
 
 def _made(
@@ -152,14 +159,14 @@ def _made(
     how: str,
     constants: Normalisation | None,
     notes: Sequence[str],
-    doubtful: bool,
 ) -> Fit:
     used = set(constants.names) if constants else set()
     left = [name for name in part.rest if name not in used]
     unknown = [name for name in left if not rank(name)[0]]
     words = [f"left out {_groups(left)}"] if left else []
     tensors = {name: core[name] for name in needed}
-    return Fit(tensors, part.where, part.prefix, how, constants, (*notes, *words), doubtful or bool(unknown))
+    found = Fit(tensors, part.where, part.prefix, how, constants, (*notes, *words))
+    return found._replace(unknown=bool(unknown), outside=bool(used & part.rest.keys()))
 
 
 def _groups(names: Sequence[str]) -> str:

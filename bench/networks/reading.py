@@ -120,9 +120,9 @@ def _refuse_archive(path: Path) -> None:
 def _unpickled(path: Path) -> Any:
     """What torch.save wrote. Whatever else a hostile file does to the reader, the caller sees a TemperError."""
     try:
-        with torch.serialization.safe_globals(harmless()), warnings.catch_warnings():
+        with path.open("rb") as file, torch.serialization.safe_globals(harmless()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True)  # not the path: its suffix would mislead
     except Exception as error:
         raise _refusal(path, error) from None
 
