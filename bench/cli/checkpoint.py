@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import TemperError
+from bench.registry import run_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -62,11 +63,13 @@ def own_module(text: str) -> nn.Module:
 
 
 def _found(text: str, place: str, name: str) -> Any:
-    """The attribute of a module, which is looked for in the working directory first."""
-    folder, stem = (str(Path(place).parent.resolve()), Path(place).stem) if place.endswith(".py") else ("", place)
-    sys.path[:0] = [folder or str(Path.cwd())]
+    """The attribute of a module, which is looked for in the working directory first; or of a file."""
+    file = Path(place) if place.endswith(".py") else None
+    sys.path[:0] = [str((file.parent if file else Path()).resolve())]
     try:
-        module = importlib.import_module(stem)
+        if file:
+            run_file(file)
+        module = sys.modules[f"temper_file_{file.stem}"] if file else importlib.import_module(place)
     except Exception as error:
         raise TemperError(f"--model {text}: {place} does not import: {type(error).__name__}: {_line(error)}") from None
     if not hasattr(module, name):
