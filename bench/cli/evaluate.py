@@ -2,51 +2,81 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from bench.cli.options import AsJson, Data, Device, Leaderboards, pick_device, print_json, print_sheet
+from bench.cli.options import (
+    AsJson,
+    Data,
+    Device,
+    Key,
+    Leaderboards,
+    Normalise,
+    pick_device,
+    print_json,
+    print_sheet,
+)
+from bench.errors import TemperError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import nn
+
+    from bench.data import Split
+    from bench.evaluation import Evaluation
+    from bench.scenario import Scenario
 
 
 def evaluate(
-    weights: Annotated[Path, typer.Argument(help="A safetensors file.", show_default=False)],
+    weights: Annotated[Path, typer.Argument(help="A checkpoint: .safetensors, .pt, .pth, .bin.", show_default=False)],
     scenario: Annotated[str, typer.Option(help="Name or path of a scenario.", show_default=False)],
     network: Annotated[
-        str | None, typer.Option(help="Architecture. Default: the scenario's student.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Architecture, also timm:NAME and torchvision:NAME. Default: the scenario's student.",
+            show_default=False,
+        ),
     ] = None,
     option: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Its options, such as width=16.", show_default=False)
     ] = None,
+    model: Annotated[
+        str, typer.Option(metavar="MODULE:FUNCTION", help="An architecture of your own, which this returns.")
+    ] = "",
+    normalise: Normalise = "",
+    key: Key = "",
     protocol: Annotated[
-        Literal["standard", "screen", "beyond"],
+        Literal["standard", "screen", "beyond", "black-box"],
         typer.Option(
-            help="AutoAttack; its two APGDs alone (cheaper, not AutoAttack); or AutoAttack and more on what it left."
+            help="AutoAttack; APGD alone (cheaper, not AutoAttack); AutoAttack and further attacks on its survivors; "
+            "or Square and transfer from the teacher, for models without a gradient (not AutoAttack)."
         ),
     ] = "standard",
     engine: Annotated[
-        Literal["fast", "reference"], typer.Option(help="Ours, or pyautoattack (whose random numbers are its own).")
+        Literal["fast", "reference"], typer.Option(help="Our engine, or pyautoattack with its own random numbers.")
     ] = "fast",
     seed: Annotated[int | None, typer.Option(help="Default: the scenario's.", show_default=False)] = None,
     shard: Annotated[
-        str, typer.Option(metavar="i/n", help="Judge the i-th of n parts; then run once more without, to merge.")
+        str, typer.Option(metavar="i/n", help="Evaluate the i-th of n parts; run once more without it to merge.")
     ] = "1/1",
     state: Annotated[
         Path | None,
-        typer.Option(help="Folder of the work that is done so far. Default: in the user's cache.", show_default=False),
+        typer.Option(help="Folder for saved progress. Default: in the user's cache.", show_default=False),
     ] = None,
-    prove: Annotated[bool, typer.Option(help="Also prove which examples nothing can break (small networks).")] = False,
+    prove: Annotated[bool, typer.Option(help="Also prove which examples are robust (small networks).")] = False,
     minimal_norm: Annotated[bool, typer.Option(help="Also find the smallest perturbation of every example.")] = False,
     corrupted: Annotated[
         Path | None,
-        typer.Option(help="An .npy of the test images, corrupted: the accuracy on them too.", show_default=False),
+        typer.Option(help="Also the accuracy on these corrupted test images (.npy).", show_default=False),
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Judge the first N test examples alone.", show_default=False),
+        typer.Option(metavar="N", min=1, help="Evaluate only the first N test examples.", show_default=False),
     ] = None,
     batch_size: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Default: the scenario's.", show_default=False)
@@ -57,7 +87,7 @@ def evaluate(
             metavar="NAME", help="Put it on the scenario's boards under this name, unranked.", show_default=False
         ),
     ] = None,
-    source: Annotated[str, typer.Option(metavar="URL", help="For that: where it is from.", show_default=False)] = "",
+    source: Annotated[str, typer.Option(metavar="URL", help="With --add-row: where the checkpoint is from.", show_default=False)] = "",
     data: Data = None,
     device: Device = "auto",
     outcomes: Annotated[
@@ -66,28 +96,27 @@ def evaluate(
     json: AsJson = False,
     leaderboards: Leaderboards = None,
 ) -> None:
-    """Judge a checkpoint on the whole test split of a scenario.
+    """Evaluate a checkpoint on the test split of a scenario.
 
-    What is done is kept: after an interruption, the same command goes on. With --add-row the verdict becomes a row of
-    its own on the scenario's boards, set apart from those that are ranked: docs/evaluation.md, "A row of your own".
+    Progress is saved: after an interruption, the same command continues. With --add-row the verdict becomes an unranked
+    row on the scenario's boards: docs/evaluation.md, "A row of your own".
     """
     import bench
     from bench.checkpoints import save_checkpoint
-    from bench.cli.options import parse_fields
-    from bench.data import Split, load
+    from bench.cli.checkpoint import module_of, spec_of
+    from bench.data import load
     from bench.evaluation.summary import summarise
-    from bench.execution.checkpoint import Newcomer, judge_row, prepare_row
+    from bench.execution.checkpoint import Newcomer, judge_row, prepare_row, robust_teacher
     from bench.execution.train import make_deterministic
     from bench.files import cache, replacing
-    from bench.networks import build, load_weights
     from bench.records import local_leaderboards
-    from bench.scenario import NetworkSpec, load_scenario
+    from bench.scenario import load_scenario
 
     given = load_scenario(scenario).with_data(data)
     loaded = _in_batches(given, batch_size)
-    spec = NetworkSpec(network=network, options=parse_fields(option or [])) if network else loaded.student
-    part = _shard(shard)
-    own_seed = loaded.evaluation.seed
+    shape, classes = loaded.data.shape, loaded.data.classes
+    spec = spec_of(loaded, network, option, normalise, shape[0])
+    part, own_seed = _shard(shard), loaded.evaluation.seed
     changed = {
         "--protocol": protocol != "standard",
         "--engine": engine != "fast",
@@ -102,21 +131,21 @@ def evaluate(
     _check_row(add_row, source, changed)
     make_deterministic()
     place = pick_device(device)
-    module = build(spec, loaded.data.shape, loaded.data.classes)
-    load_weights(module, weights)
-    module = module.to(place).eval()
     whole = load(loaded.data, ("test",))["test"].to(place)
-    test = Split(whole.x[:limit], whole.y[:limit])
+    test = whole.first(limit)
+    module, read = module_of(weights, spec, shape, classes, model, key, (test.inputs(), test.y))
+    print(*read, sep="\n", file=sys.stderr)
+    module = module.to(place).eval()
     folder = state or cache() / "evaluations"
-    row: dict[str, str] = {}
-    told: Any  # the diagnostics and deviations of the verdict
+    told: dict[str, Any] = {"protocol": protocol, "engine": engine, "limit": limit, "checkpoint": read}
     if add_row is not None:
-        about = Newcomer(add_row, source, weights, spec.network, spec.options)
+        about = Newcomer(add_row, source, weights, model or spec.network, {} if model else spec.options, tuple(read))
         known = prepare_row(about, loaded, local_leaderboards(leaderboards))
         with _bar(f"judging {add_row}") as report:
             record, frame = judge_row(known, module, test, loaded, place, report, folder=folder)
-        row = {"row": str(save_checkpoint(record, frame, local_leaderboards(leaderboards)))}
-        attacks, told = tuple(record.evaluation.attacks), record.evaluation
+        told["row"] = str(save_checkpoint(record, frame, local_leaderboards(leaderboards)))
+        attacks = tuple(record.evaluation.attacks)
+        told |= {"diagnostics": record.evaluation.diagnostics, "deviations": record.evaluation.deviations}
     else:
         with _bar(protocol) as report:
             verdict = bench.evaluate(
@@ -132,26 +161,29 @@ def evaluate(
                 progress=report,
                 folder=folder,
                 shard=part,
+                teacher=robust_teacher(loaded, place)[0],
             )
-        frame = verdict.to_frame()
+        frame, attacks = verdict.to_frame(), verdict.attacks
+        told |= {"protocol": verdict.protocol, "diagnostics": verdict.diagnostics, "notes": list(verdict.notes)}
+        told["deviations"] = list(verdict.deviations)
         if part == (1, 1):
             frame = frame.assign(**_columns(module, test, verdict, loaded, prove, minimal_norm, corrupted))
-        attacks, told = verdict.attacks, verdict
     if outcomes:
         with replacing(outcomes) as temporary:
             frame.to_parquet(temporary, index=False)
     numbers = summarise(frame, attacks)
+    if "corrupted" in frame:
+        numbers["corrupted"] = float(frame["corrupted"].mean())
     if json:
-        extra = {"protocol": protocol, "engine": engine, "deviations": list(told.deviations), "limit": limit, **row}
-        print_json(numbers | extra | {"diagnostics": told.diagnostics, "examples": len(frame)})
+        print_json(numbers | told | {"examples": len(frame)})
         return
-    _print(numbers, told, protocol, engine)
+    _print(numbers, told)
     if part != (1, 1):
         print(f"shard {shard}: {len(frame)} of {len(test)} examples; the same command without --shard merges")
     if limit is not None:
         print(f"first {len(test)} of {len(whole)} examples: not a result of the board, never a row")
-    if row:
-        print(f"unranked row {add_row!r} is in {row['row']}; temper leaderboard {scenario} shows it")
+    if add_row is not None:
+        print(f"unranked row {add_row!r} is in {told['row']}; temper leaderboard {scenario} shows it")
 
 
 def _in_batches(scenario: Any, size: int | None) -> Any:
@@ -163,7 +195,6 @@ def _in_batches(scenario: Any, size: int | None) -> Any:
 
 def _check_row(name: str | None, source: str, changed: dict[str, bool]) -> None:
     """Raise TemperError for a source of no row, and for a row that would not be judged as the others are."""
-    from bench.errors import TemperError
     from bench.execution.checkpoint import check_whole
 
     if name is not None:
@@ -194,43 +225,73 @@ def _shard(text: str) -> tuple[int, int]:
 
 
 def _columns(
-    module: Any, test: Any, verdict: Any, scenario: Any, prove: bool, minimal_norm: bool, corrupted: Path | None
+    module: nn.Module,
+    test: Split,
+    verdict: Evaluation,
+    scenario: Scenario,
+    prove: bool,
+    minimal_norm: bool,
+    corrupted: Path | None,
 ) -> dict[str, Any]:
-    """The attacks beside the score, and the columns that were asked for, per example."""
-    import torch
-
+    """The attacks beside the score, and the columns that were asked for, per example. What cannot be computed is said,
+    and loses nothing of the verdict."""
     from bench.evaluation import columns as further
-    from bench.evaluation.bounds import proved_robust
     from bench.execution.judge import beside
-    from bench.protocol import ROBUST
 
     found: dict[str, Any] = {name: right for name, right in beside(module, test, scenario).items() if name != "clean"}
-    x, y = test.inputs(), test.y
+    x, y, threat = test.inputs(), test.y, scenario.threat
+    wanted: dict[str, Callable[[], Any]] = {}
     if prove:
-        left = torch.from_numpy(verdict.outcomes == ROBUST)
-        found["proved"] = proved_robust(module, x, y, scenario.threat, left=left).cpu().numpy()
+        wanted["proved"] = lambda: _proved(module, x, y, threat, verdict)
     if minimal_norm:
-        norm = further.minimal_norm(module, x, y, scenario.threat, batch_size=scenario.evaluation.batch_size)
-        found["minimal_norm"] = norm.cpu().numpy()
+        size = scenario.evaluation.batch_size
+        wanted["minimal_norm"] = lambda: further.minimal_norm(module, x, y, threat, batch_size=size)
     if corrupted:
-        import numpy as np
-
-        images = torch.from_numpy(np.load(corrupted, allow_pickle=False)).to(x)[: len(y)]
-        found["corrupted"] = further.corruption_accuracy(module, images, y)[1].cpu().numpy()
+        images = _images(corrupted, x)
+        wanted["corrupted"] = lambda: further.corruption_accuracy(module, images, y, bounds=threat.bounds)[1]
+    for name, compute in wanted.items():
+        try:
+            found[name] = compute().cpu().numpy()
+        except (TemperError, RuntimeError) as error:
+            print(f"{name} is left out: {error}", file=sys.stderr)
     return found
 
 
-def _print(numbers: dict[str, Any], verdict: Any, protocol: str, engine: str) -> None:
+def _proved(module: nn.Module, x: Any, y: Any, threat: Any, verdict: Evaluation) -> Any:
+    import torch
+
+    from bench.evaluation.bounds import proved_robust
+    from bench.protocol import ROBUST
+
+    return proved_robust(module, x, y, threat, left=torch.from_numpy(verdict.outcomes == ROBUST))
+
+
+def _images(file: Path, x: Any) -> Any:
+    """The first of the images in an .npy file, as many as there are inputs x. Raises TemperError for any other file."""
+    import numpy as np
+    import torch
+
+    try:
+        images = np.load(file, allow_pickle=False)
+        return torch.from_numpy(images[: len(x)]).to(x)
+    except (OSError, ValueError, TypeError, IndexError) as error:
+        raise TemperError(f"--corrupted takes an .npy file of images {list(x.shape)}: {error}") from None
+
+
+def _print(numbers: dict[str, Any], told: dict[str, Any]) -> None:
     """The numbers, and what the diagnostics say."""
+    protocol, engine = told["protocol"], told["engine"]
     name = "AutoAttack" if protocol == "standard" else f"`{protocol}`, not AutoAttack"
     left = {f"after {attack}": accuracy for attack, accuracy in numbers["attacks"].items()}
     shown = {"clean": numbers["clean"]} | left | {f"robust ({name}, {engine} engine)": numbers["robust"]}
     shown |= {"worst class": numbers["worst_class"]["robust"]} | numbers["further"]
+    shown |= {name: numbers[name] for name in ("corrupted",) if name in numbers}
     if numbers["proved"] is not None:
         shown["proved robust"] = numbers["proved"]
     sheet = {label: f"{100 * accuracy:.2f} %" for label, accuracy in shown.items()}
     if numbers["proved"] == 0:
-        sheet["proved robust"] = "0.00 %: the bound is vacuous here, it says nothing"
-    signs = {name: f"{sign['verdict']}: {sign['words']}" for name, sign in verdict.diagnostics.items()}
-    notes = {f"deviation {k}": note for k, note in enumerate(verdict.deviations, start=1)}
-    print_sheet(sheet | notes | signs)
+        sheet["proved robust"] = "0.00 %: nothing certified at this radius"
+    signs = {name: f"{sign['verdict']}: {sign['words']}" for name, sign in told["diagnostics"].items()}
+    notes = {f"note {k}": note for k, note in enumerate(told.get("notes", ()), start=1)}
+    deviations = {f"deviation {k}": note for k, note in enumerate(told["deviations"], start=1)}
+    print_sheet(sheet | notes | deviations | signs)

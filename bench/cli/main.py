@@ -10,7 +10,20 @@ import sys
 
 import typer
 
-from bench.cli import dashboard, doctor, evaluate, inspect, leaderboard, regress, retract, submit, teacher, tune, verify
+from bench.cli import (
+    convert,
+    dashboard,
+    doctor,
+    evaluate,
+    inspect,
+    leaderboard,
+    regress,
+    retract,
+    submit,
+    teacher,
+    tune,
+    verify,
+)
 from bench.cli import run as running
 from bench.errors import TemperError
 
@@ -28,6 +41,7 @@ app.command("run")(running.run)
 app.command("submit")(submit.submit)
 app.command("tune")(tune.tune)
 app.command("evaluate")(evaluate.evaluate)
+app.command("convert")(convert.convert)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("verify")(verify.verify)
 app.command("regress")(regress.regress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +25,13 @@ Leaderboards = Annotated[
 ]
 Data = Annotated[Path | None, typer.Option(help="Folder or file of the scenario's data.", show_default=False)]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Key = Annotated[
+    str, typer.Option(metavar="NAME", help="Which state dict of the file, such as ema. Default: the likeliest.")
+]
+Normalise = Annotated[
+    str,
+    typer.Option(metavar="MEANS,STDS", help="How the network's inputs were normalised: 2 numbers, or 2 per channel."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
 
 
@@ -112,3 +120,25 @@ def parse_fields(pairs: list[str]) -> dict[str, Any]:
         except ValueError:
             fields[name] = text
     return fields
+
+
+def parse_normalise(text: str, channels: int) -> dict[str, list[float]]:
+    """`--normalise` as the options `mean` and `std` of a network, a number per channel: two numbers for all channels,
+    or all means and then all stds. TemperError for anything else, and for constants of pixels up to 255."""
+    try:
+        numbers = [float(number) for number in text.replace(",", " ").split()]
+    except ValueError:
+        numbers = []
+    if len(numbers) == 2:
+        numbers = [numbers[0]] * channels + [numbers[1]] * channels
+    if len(numbers) != 2 * channels or not all(map(math.isfinite, numbers)):
+        raise TemperError(
+            f"--normalise takes a mean and a std, or {channels} means and then {channels} stds, such as "
+            f"{','.join(['0.5'] * channels + ['0.25'] * channels)}; got {text!r}"
+        )
+    mean, std = numbers[:channels], numbers[channels:]
+    if min(std) <= 0:
+        raise TemperError(f"--normalise takes stds above 0, got {min(std):g} in {text!r}")
+    if max(mean) > 2:
+        raise TemperError(f"--normalise is for inputs in [0, 1], got a mean of {max(mean):g}: divide all by 255")
+    return {"mean": mean, "std": std}

@@ -40,6 +40,10 @@ class Split:
         unit, (low, high) = x.float() / torch.full((), 255.0, device=x.device), self.bounds
         return unit if self.bounds == (0.0, 1.0) else (low + (high - low) * unit).clamp(low, high)
 
+    def first(self, count: int | None) -> Split:
+        """The first `count` examples; all of them for None."""
+        return replace(self, x=self.x[:count], y=self.y[:count])
+
     def digest(self) -> str:
         """SHA-256 of the examples as they are stored, and of their labels."""
         return tensor_digest({"x": self.x, "y": self.y})

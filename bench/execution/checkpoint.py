@@ -76,7 +76,7 @@ def judge_row(
 ) -> tuple[CheckpointRecord, pd.DataFrame]:
     """The record with its verdict, and the outcomes, a row a test example: with the columns that students' have."""
     started = time.perf_counter()
-    teacher, told = _teacher(scenario, device)
+    teacher, told = robust_teacher(scenario, device)
     found = outcomes_of(model, test, scenario, report, folder=folder, teacher=teacher)
     verdict = EvaluationRecord(
         **summarise(found.frame),
@@ -92,7 +92,7 @@ def judge_row(
     return CheckpointRecord(**fields), found.frame
 
 
-def _teacher(scenario: Scenario, device: str) -> tuple[nn.Module | None, list[str]]:
+def robust_teacher(scenario: Scenario, device: str) -> tuple[nn.Module | None, list[str]]:
     """The scenario's robust teacher, for the diagnostic that wants one; without it, a sentence that says so."""
     if "robust" not in scenario.teachers:
         return None, []

@@ -97,6 +97,10 @@ def outcomes_of(
         seed=seed,
         batch_size=size,
     )
+    if verdict.protocol != spec.protocol:
+        raise TemperError(
+            f"the model has no gradient, so it was judged by `{verdict.protocol}`, not by the scenario's protocol"
+        )
     standing = torch.from_numpy(verdict.outcomes == ROBUST)
     more = beyond(model, x, y, scenario.threat, standing, seed=seed, batch_size=size, restarts=RESTARTS)
     columns = {name: right for name, right in further.items() if name != "clean"}

@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.errors import TemperError
 from bench.networks.normalise import Normalise
 from bench.networks.timm import timm_factory
+from bench.networks.torchvision import torchvision_factory
 from bench.networks.weights import load_weights, read_weights, save_weights
 from bench.registry import Registry
 from bench.scenario import NetworkSpec
@@ -51,9 +52,10 @@ NETWORKS.add("wrn-34-10", "bench.networks.resnet:wrn_34_10")
 def build(spec: NetworkSpec, shape: tuple[int, ...], classes: int) -> nn.Module:
     """The network that `spec` names, in training mode: inputs (B, *shape) in [0, 1] to logits (B, classes).
 
-    `timm:NAME` is an architecture of timm. Every network takes the options `mean` and `std` (one number per
-    channel): it then normalises its inputs itself, in a first layer. Raises TemperError for an unknown
-    network or option, for a value that an option cannot have, and when one example does not go through.
+    `timm:NAME` is an architecture of timm, `torchvision:NAME` one of torchvision. Every network takes the options
+    `mean` and `std` (one number per channel): it then normalises its inputs itself, in a first layer. Raises
+    TemperError for an unknown network or option, for a value that an option cannot have, and when one example does
+    not go through.
     """
     factory, options = _factory(spec.network), dict(spec.options)
     constants = {name: options.pop(name) for name in ("mean", "std") if name in options}
@@ -141,7 +143,9 @@ def _plain_attention() -> Iterator[None]:
 
 
 def _factory(name: str) -> Factory:
-    return timm_factory(name.removeprefix("timm:")) if name.startswith("timm:") else NETWORKS[name]
+    library, colon, model = name.partition(":")
+    bridges = {"timm": timm_factory, "torchvision": torchvision_factory}
+    return bridges[library](model) if colon and library in bridges else NETWORKS[name]
 
 
 def _known(name: str, factory: Factory, options: dict[str, Any]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,3 +29,11 @@ class Normalise(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         sides = (-1, *(1,) * (x.ndim - 2))
         return (x - self.mean.view(sides)) / self.std.view(sides)
+
+
+def behind(network: nn.Module, channels: int, constants: Mapping[str, Any]) -> nn.Module:
+    """The network in eval mode, behind a normalisation by the constants `mean` and `std`, where there are some.
+
+    Raises ValueError for constants that are none.
+    """
+    return (nn.Sequential(Normalise(channels, **constants), network) if constants else network).eval()

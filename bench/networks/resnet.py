@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, conv1x1, conv3x3
@@ -24,11 +25,13 @@ def resnet18(shape: tuple[int, ...], classes: int, width: int = 64) -> nn.Sequen
 class PreActBlock(nn.Module):
     """Batch norm and ReLU before each of two 3x3 convolutions (He et al. 2016, arXiv:1603.05027).
 
-    Where the shape changes, the shortcut is a 1x1 convolution of the activated input.
+    Where the shape changes, the shortcut is a 1x1 convolution of the activated input; of the input as it comes,
+    if not `activated`.
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, activated: bool = True) -> None:
         super().__init__()
+        self.activated = activated
         self.bn1, self.conv1 = nn.BatchNorm2d(inputs), conv3x3(inputs, outputs, stride)
         self.bn2, self.conv2 = nn.BatchNorm2d(outputs), conv3x3(outputs, outputs)
         self.shortcut = conv1x1(inputs, outputs, stride) if stride != 1 or inputs != outputs else None
@@ -36,16 +39,21 @@ class PreActBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         activated = self.bn1(x).relu()
         residual = self.conv2(self.bn2(self.conv1(activated)).relu())
-        return residual + (x if self.shortcut is None else self.shortcut(activated))
+        return residual + (x if self.shortcut is None else self.shortcut(activated if self.activated else x))
 
 
-def preactresnet18(shape: tuple[int, ...], classes: int, width: int = 64) -> nn.Sequential:
+def preactresnet18(
+    shape: tuple[int, ...], classes: int, width: int = 64, norm: bool = True, activated: bool = True
+) -> nn.Sequential:
     """PreActResNet-18 (He et al. 2016, arXiv:1603.05027) on images (B, C, H, W) to logits (B, classes).
 
     `width` is that of the first stage. Batch norm and ReLU follow the last block, as in the paper and in Rice
-    et al. 2020 (some codes leave them out). PyTorch's initialisation, as is customary.
+    et al. 2020; `norm=False` leaves them out, as pytorch-cifar does. `activated=False` takes the shortcuts from before
+    batch norm and ReLU, as Wong et al. 2020 do. PyTorch's initialisation, as is customary.
     """
-    return _preact(shape, classes, stem=width, widths=[width * 2**stage for stage in range(4)], depth=2)
+    widths = [width * 2**stage for stage in range(4)]
+    block = partial(PreActBlock, activated=activated)
+    return _preact(shape, classes, stem=width, widths=widths, depth=2, norm=norm, block=block)
 
 
 def wideresnet(shape: tuple[int, ...], classes: int, depth: int = 28, width: int = 10) -> nn.Sequential:
@@ -101,13 +109,20 @@ def _block(inputs: int, outputs: int, stride: int) -> nn.Module:
     return BasicBlock(inputs, outputs, stride, shortcut)
 
 
-def _preact(shape: tuple[int, ...], classes: int, stem: int, widths: list[int], depth: int) -> nn.Sequential:
-    """A stem, stages of pre-activation blocks, and the last batch norm and ReLU."""
-    return nn.Sequential(
-        OrderedDict(
-            stem=conv3x3(shape[0], stem),
-            stages=_stages(PreActBlock, stem, widths, depth),
-            norm=nn.Sequential(nn.BatchNorm2d(widths[-1]), nn.ReLU()),
-            head=_head(widths[-1], classes),
-        )
-    )
+def _preact(
+    shape: tuple[int, ...],
+    classes: int,
+    stem: int,
+    widths: list[int],
+    depth: int,
+    norm: bool = True,
+    block: Callable[[int, int, int], nn.Module] = PreActBlock,
+) -> nn.Sequential:
+    """A stem, stages of pre-activation blocks, and (with `norm`) the last batch norm and ReLU."""
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    layers["stem"] = conv3x3(shape[0], stem)
+    layers["stages"] = _stages(block, stem, widths, depth)
+    if norm:
+        layers["norm"] = nn.Sequential(nn.BatchNorm2d(widths[-1]), nn.ReLU())
+    layers["head"] = _head(widths[-1], classes)
+    return nn.Sequential(layers)

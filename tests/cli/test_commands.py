@@ -108,7 +108,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(tiny, student, temper):
     path.write_bytes(path.read_bytes()[:-100])
     assert "cut short" in temper("evaluate", path, "--scenario", tiny).err
 
-    torch.save(module.state_dict(), path)
+    torch.save(module, path)
     refused = temper("evaluate", path, "--scenario", tiny)
     assert refused.code == 2
     assert "pickle" in refused.err
