@@ -56,8 +56,8 @@ def convert(
 def _sizes(file: Path, key: str, judge: Scenario | None, shape: str, classes: int) -> tuple[tuple[int, ...], int]:
     """Shape of the images and number of classes: as given, else the scenario's, else as the weights say."""
     from bench.errors import TemperError
-    from bench.networks.opening import open_checkpoint
-    from bench.networks.suggestion import facts
+    from bench.networks.checkpoints.opening import open_checkpoint
+    from bench.networks.checkpoints.suggestion import facts
 
     sides = _shape(shape) if shape else judge.data.shape if judge else None
     rows = classes or (judge.data.classes if judge else 0)

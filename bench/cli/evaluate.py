@@ -24,7 +24,6 @@ from bench.cli.options import (
 from bench.errors import TemperError
 
 if TYPE_CHECKING:
-    import pandas as pd
     from torch import nn
 
     from bench.data import Split
@@ -87,7 +86,9 @@ def evaluate(
             metavar="NAME", help="Put it on the scenario's boards under this name, unranked.", show_default=False
         ),
     ] = None,
-    source: Annotated[str, typer.Option(metavar="URL", help="With --add-row: where the checkpoint is from.", show_default=False)] = "",
+    source: Annotated[
+        str, typer.Option(metavar="URL", help="With --add-row: where the checkpoint is from.", show_default=False)
+    ] = "",
     data: Data = None,
     device: Device = "auto",
     outcomes: Annotated[

@@ -15,8 +15,8 @@ from torch import nn
 
 from bench.errors import TemperError
 from bench.networks.checkpoints import load_checkpoint
-from bench.networks.opening import open_checkpoint
-from bench.networks.reading import read
+from bench.networks.checkpoints.opening import open_checkpoint
+from bench.networks.checkpoints.reading import read
 from bench.scenario import NetworkSpec
 from tests.networks.customary import ResNet, shown, used
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import TemperError
-from bench.networks.fitting import Fit
-from bench.networks.opening import File
-from bench.networks.trial import EXAMPLES, at_chance
+from bench.networks.checkpoints.fitting import Fit
+from bench.networks.checkpoints.opening import File
+from bench.networks.checkpoints.trial import EXAMPLES, at_chance
 
 DOUBT = "WARNING: nothing but order and shapes speaks for this: look at the clean accuracy"
 LEFT = "WARNING: something unknown was left out, so this may be a part of the network only: look at the clean accuracy"

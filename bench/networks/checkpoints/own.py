@@ -9,13 +9,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from bench.errors import TemperError
-from bench.networks.constants import normalisations
-from bench.networks.filling import DOUBT, LEFT, doubts, filled, told
-from bench.networks.fitting import Fit, difference, fit
+from bench.networks.checkpoints.constants import normalisations
+from bench.networks.checkpoints.filling import DOUBT, LEFT, doubts, filled, told
+from bench.networks.checkpoints.fitting import Fit, difference, fit
+from bench.networks.checkpoints.opening import File, open_checkpoint
+from bench.networks.checkpoints.suggestion import facts
+from bench.networks.checkpoints.trial import judged, must_be_finite, normalised
 from bench.networks.normalise import behind
-from bench.networks.opening import File, open_checkpoint
-from bench.networks.suggestion import facts
-from bench.networks.trial import judged, must_be_finite, normalised
 
 
 def load_into(module: nn.Module, path: Path, key: str = "") -> list[str]:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bench.networks.constants import Normalisation, normalisations
-from bench.networks.layouts import LAYOUTS, UNUSED, look_alike, renamed
-from bench.networks.states import COUNTERS, State, parts, rank, unwrapped
+from bench.networks.checkpoints.constants import Normalisation, normalisations
+from bench.networks.checkpoints.layouts import LAYOUTS, UNUSED, look_alike, renamed
+from bench.networks.checkpoints.states import COUNTERS, State, parts, rank, unwrapped
 
 
 class Fit(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from bench.networks.states import rank
+from bench.networks.checkpoints.states import rank
 
 MEANS = ("mean", "means", "mu", "_mean", "mean_", "new_mean", "image_mean", "pixel_mean", "img_mean", "data_mean")
 STDS = ("std", "stds", "sigma", "_std", "std_", "new_std", "image_std", "pixel_std", "img_std", "data_std", "sd")

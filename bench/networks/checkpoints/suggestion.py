@@ -10,8 +10,8 @@ from torch import Tensor
 
 from bench.errors import TemperError
 from bench.networks import build
-from bench.networks.fitting import fit, layers
-from bench.networks.states import State, unwrapped
+from bench.networks.checkpoints.fitting import fit, layers
+from bench.networks.checkpoints.states import State, unwrapped
 from bench.scenario import NetworkSpec
 
 TORCHVISION = (

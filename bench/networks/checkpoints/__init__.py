@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from bench.errors import TemperError
 from bench.networks import build
-from bench.networks.constants import said
-from bench.networks.filling import doubts, filled, told
-from bench.networks.fitting import Fit, difference, fit
+from bench.networks.checkpoints.constants import said
+from bench.networks.checkpoints.filling import doubts, filled, told
+from bench.networks.checkpoints.fitting import Fit, difference, fit
+from bench.networks.checkpoints.opening import File, open_checkpoint
+from bench.networks.checkpoints.own import load_into, load_own
+from bench.networks.checkpoints.suggestion import suggestion
+from bench.networks.checkpoints.trial import judged, must_be_finite, normalised
 from bench.networks.normalise import behind
-from bench.networks.opening import File, open_checkpoint
-from bench.networks.own import load_into, load_own
-from bench.networks.suggestion import suggestion
-from bench.networks.trial import judged, must_be_finite, normalised
 from bench.scenario import NetworkSpec
 
 __all__ = ["LoadedCheckpoint", "load_checkpoint", "load_into", "load_own"]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from bench.errors import TemperError
-from bench.networks.harmless import harmless
+from bench.networks.checkpoints.harmless import harmless
 from bench.networks.weights import read_weights
 
 SAVE = 'torch.save(model.state_dict(), "weights.pt")'

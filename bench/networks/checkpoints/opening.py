@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.errors import TemperError
-from bench.networks.reading import read
-from bench.networks.states import State, chosen, keys, states
+from bench.networks.checkpoints.reading import read
+from bench.networks.checkpoints.states import State, chosen, keys, states
 
 
 class File(NamedTuple):
