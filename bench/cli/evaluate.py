@@ -130,6 +130,9 @@ def evaluate(
         "--corrupted": corrupted is not None,
     }
     _check_row(add_row, source, changed)
+    here, known = local_leaderboards(leaderboards), dict[str, Any]()
+    if add_row is not None:
+        known = prepare_row(Newcomer(add_row, source, weights, spec, model), loaded, here)
     make_deterministic()
     place = pick_device(device)
     whole = load(loaded.data, ("test",))["test"].to(place)
@@ -140,11 +143,9 @@ def evaluate(
     folder = state or cache() / "evaluations"
     told: dict[str, Any] = {"protocol": protocol, "engine": engine, "limit": limit, "checkpoint": read}
     if add_row is not None:
-        about = Newcomer(add_row, source, weights, model or spec.network, {} if model else spec.options, tuple(read))
-        known = prepare_row(about, loaded, local_leaderboards(leaderboards))
         with _bar(f"judging {add_row}") as report:
-            record, frame = judge_row(known, module, test, loaded, place, report, folder=folder)
-        told["row"] = str(save_checkpoint(record, frame, local_leaderboards(leaderboards)))
+            record, frame = judge_row(known | {"told": read}, module, test, loaded, place, report, folder=folder)
+        told["row"] = str(save_checkpoint(record, frame, here))
         attacks = tuple(record.evaluation.attacks)
         told |= {"diagnostics": record.evaluation.diagnostics, "deviations": record.evaluation.deviations}
     else:

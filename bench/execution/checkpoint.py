@@ -20,21 +20,20 @@ from bench.execution.judge import outcomes_of
 from bench.execution.surroundings import surroundings
 from bench.hashing import file_digest
 from bench.records import EvaluationRecord, WeightsRecord
-from bench.scenario import Scenario
+from bench.scenario import NetworkSpec, Scenario
 from bench.teachers import load_teacher
 
 
 @dataclass(frozen=True)
 class Newcomer:
-    """What is known of a checkpoint before it is judged: what its row is called, where it is from, its file, the
-    network (by name, or how else it was made) and what was done to read it, in sentences."""
+    """What is known of a checkpoint before it is read: what its row is called, where it is from, its file, and the
+    network, or else the `model` (module:function) that makes one."""
 
     name: str
     source: str
     weights: Path
-    network: str
-    options: Mapping[str, Any]
-    told: tuple[str, ...] = ()
+    network: NetworkSpec
+    model: str = ""
 
 
 def check_whole(changed: Mapping[str, bool]) -> None:
@@ -50,6 +49,8 @@ def check_whole(changed: Mapping[str, bool]) -> None:
 def prepare_row(about: Newcomer, scenario: Scenario, leaderboards: Path) -> dict[str, Any]:
     """The fields of a checkpoint's record that need no verdict. Raises TemperError where it could not be put on the
     boards: so nobody waits for a verdict that is refused."""
+    if not about.weights.is_file():
+        raise TemperError(f"no weights at {about.weights}")
     sha256 = file_digest(about.weights)
     check_new_row(leaderboards, scenario.name, about.name, about.source, sha256)
     return {
@@ -57,10 +58,10 @@ def prepare_row(about: Newcomer, scenario: Scenario, leaderboards: Path) -> dict
         "source": about.source,
         "scenario": scenario.name,
         "train_fingerprint": scenario.train_fingerprint(),
-        "network": about.network,
-        "options": dict(about.options),
+        "network": about.model or about.network.network,
+        "options": {} if about.model else about.network.options,
         "weights": WeightsRecord(sha256=sha256, bytes=about.weights.stat().st_size),
-        "told": list(about.told),
+        "told": [],
     }
 
 
