@@ -246,8 +246,7 @@ class MethodInfo:
         object.__setattr__(self, "formula", cleandoc(self.formula))
 
 
-FILES = "TEMPER_METHODS"  # names files of methods, for this process and those that it starts
-METHODS: Registry[type[Method]] = Registry("method", group="temper.methods", files=FILES)
+METHODS: Registry[type[Method]] = Registry("method", group="temper.methods")
 
 M = TypeVar("M", bound=Method)
 

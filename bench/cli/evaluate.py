@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from bench.cli.options import AsJson, Data, Device, pick_device, print_json, print_sheet
+from bench.cli.options import AsJson, Data, Device, Files, pick_device, print_json, print_sheet, use_files
 
 
 def evaluate(
@@ -42,6 +42,7 @@ def evaluate(
         Path | None,
         typer.Option(help="An .npy of the test images, corrupted: the accuracy on them too.", show_default=False),
     ] = None,
+    file: Files = None,
     data: Data = None,
     device: Device = "auto",
     outcomes: Annotated[
@@ -65,6 +66,7 @@ def evaluate(
     from bench.networks import build, load_weights
     from bench.scenario import NetworkSpec, load_scenario
 
+    use_files(file)
     loaded = load_scenario(scenario).with_data(data)
     spec = NetworkSpec(network=network, options=parse_fields(option or [])) if network else loaded.student
     part = _shard(shard)

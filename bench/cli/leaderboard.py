@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bench.cli.options import AsJson, Leaderboards, console, print_json
+from bench.cli.options import AsJson, Files, Leaderboards, console, print_json, use_files
 from bench.errors import TemperError
 from bench.scenario import Recipe, Ruleset, Tier, Track
 
@@ -47,6 +47,7 @@ def leaderboard(
     recipe: Annotated[Recipe, typer.Option(help="How training was strengthened.")] = "plain",
     track: Annotated[Track, typer.Option(help="The track.")] = "main",
     format: Annotated[Format, typer.Option(help="How to print it.")] = "table",
+    file: Files = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A file instead of the terminal.")] = None,
     json: AsJson = False,
     leaderboards: Leaderboards = None,
@@ -57,6 +58,7 @@ def leaderboard(
     `published` (what papers print of the same methods) and its `sources`. Rows are called as the tables call them:
     `--explain rslad "trades (beta=1.0)"`.
     """
+    use_files(file)
     form: Format = "json" if json else format
     fields = {"ruleset": ruleset, "budget": budget, "recipe": recipe, "track": track}
     names = scenarios or []

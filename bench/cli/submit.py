@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import AsJson, Data, Device, Leaderboards, console, pick_device, print_json
+from bench.cli.options import AsJson, Data, Device, Files, Leaderboards, console, pick_device, print_json, use_files
 
 if TYPE_CHECKING:
     from bench.submission.entry import Entry
@@ -28,6 +28,7 @@ def submit(
         bool, typer.Option("--dry-run", help="Check, train a tenth of the budget, judge a few images; record nothing.")
     ] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Trials at a time; each takes one thread.")] = 1,
+    file: Files = None,
     data: Data = None,
     device: Device = "auto",
     leaderboards: Leaderboards = None,
@@ -44,6 +45,7 @@ def submit(
     from bench.submission.landing import landing
     from bench.submission.sandbox import Refused
 
+    use_files(file)
     where = local_leaderboards(leaderboards)
     say = (lambda text: None) if json else print
     try:

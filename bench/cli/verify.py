@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import AsJson, Data, Device, Leaderboards, pick_device, print_json
+from bench.cli.options import AsJson, Data, Device, Files, Leaderboards, pick_device, print_json, use_files
 
 if TYPE_CHECKING:
     from bench.verification import Findings
@@ -38,6 +38,7 @@ def verify(
     scenario: Annotated[
         Path | None, typer.Option(help="For that: the file of a scenario of your own.", show_default=False)
     ] = None,
+    file: Files = None,
     data: Data = None,
     device: Device = "auto",
     json: AsJson = False,
@@ -50,6 +51,7 @@ def verify(
     from bench.records import local_leaderboards
     from bench.verification import ATTESTED, Findings, verify_records
 
+    use_files(file)
     root = path or local_leaderboards(leaderboards)
     if not root.exists():
         raise TemperError(f"there is nothing at {root}")

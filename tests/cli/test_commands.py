@@ -129,7 +129,12 @@ def test_listings_in_json(temper):
     assert all(row.keys() >= METHOD_KEYS for row in methods)
     scenarios = {row["name"]: row for row in json.loads(temper("scenarios", "--json").out)}
     assert all(row.keys() >= SCENARIO_KEYS for row in scenarios.values())
-    assert scenarios["digits-linf"]["fingerprint"] == load_scenario("digits-linf").train_fingerprint()
+    digits = load_scenario("digits-linf")
+    assert scenarios["digits-linf"]["fingerprint"] == digits.train_fingerprint()
+    assert scenarios["digits-linf"]["train_fingerprint"] == digits.train_fingerprint()
+    assert scenarios["digits-linf"]["protocol_fingerprint"] == digits.protocol_fingerprint()
+    sheet = temper("scenarios", "digits-linf").out
+    assert digits.train_fingerprint() in sheet and digits.protocol_fingerprint() in sheet
     one = json.loads(temper("scenarios", "digits-linf", "--json").out)
     assert 8 <= one["robust_r"] <= 16
     facts = json.loads(temper("doctor", "--json").out)
