@@ -62,7 +62,7 @@ def evaluate(
     from bench.data import load
     from bench.evaluation.summary import summarise
     from bench.execution.train import make_deterministic
-    from bench.files import cache, replacing
+    from bench.files import EVALUATIONS, cache, replacing
     from bench.networks import build, load_weights
     from bench.scenario import NetworkSpec, load_scenario
 
@@ -89,7 +89,7 @@ def evaluate(
             seed=loaded.evaluation.seed if seed is None else seed,
             batch_size=loaded.evaluation.batch_size,
             progress=lambda done: bars.update(bar, completed=done),
-            folder=state or cache() / "evaluations",
+            folder=state or cache() / EVALUATIONS,
             shard=part,
         )
     frame = verdict.to_frame()

@@ -222,3 +222,13 @@ def test_a_method_that_breaks_the_contract_fails_the_check(temper, tmp_path):
     result = temper("methods", "check", "broken", "--file", file)
     assert result.code == 2
     assert "broken.py does not load: ModuleNotFoundError" in result.err
+
+
+def test_a_cache_that_cannot_be_written_is_one_line_that_says_what_to_do(tiny, student, temper, monkeypatch):
+    place = tiny.with_name("file")
+    place.write_text("in the place of the cache")
+    monkeypatch.setenv("TEMPER_CACHE", str(place))
+    refused = temper("evaluate", student[1], "--scenario", tiny)
+    assert refused.code == 2
+    assert "--state FOLDER or TEMPER_CACHE=FOLDER chooses another place than" in refused.err
+    assert str(place) in refused.err and "Traceback" not in refused.err
