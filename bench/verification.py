@@ -24,6 +24,7 @@ from bench.ranking.collect import read_outcomes
 from bench.records import WEIGHTS_LIMIT, RunRecord, read_record
 from bench.stamp import STAMPED, file_stamps, stamp_problems
 from bench.withdrawal import mark_problems
+from bench.words import counted
 
 ATTESTED = "passes, seconds, memory and learning curves are attested by the machine that trained (and stamped)"
 FILES = ("record.json", *STAMPED, "best.safetensors", "last.safetensors")
@@ -166,4 +167,4 @@ def _table_problems(frame: pd.DataFrame, record: RunRecord) -> Iterator[str]:
         yield "outcomes.parquet: predictions and outcomes disagree on what is misclassified"
     scenario = shipped_scenario(record)
     if scenario and len(frame) != scenario.data.split.test:
-        yield f"outcomes.parquet has {len(frame)} rows, the test split {scenario.data.split.test}"
+        yield f"outcomes.parquet has {counted(len(frame), 'row')}, the test split {scenario.data.split.test}"

@@ -74,7 +74,7 @@ def test_a_fall_is_a_one_sided_exact_test_of_the_examples_that_changed(lost, won
     problem = fell(before, now)
     assert bool(problem) is bool(p < 0.05)
     if problem:
-        assert f"{lost} examples are robust no more, {won} became robust" in problem
+        assert f"{lost} examples robust no more, {won} became robust" in problem
         assert "test example 0: was robust, now broken by apgd-ce" in problem
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.options import AsJson, Data, Device, Files, Leaderboards, console, pick_device, print_json, use_files
+from bench.words import counted
 
 if TYPE_CHECKING:
     from bench.submission.entry import Entry
@@ -59,7 +60,8 @@ def submit(
             entry.forget()
             return
         say(
-            f"3. {entry.scenario.seeds} seeds, and one that is drawn now, each trained in a sandbox, judged outside it:"
+            f"3. {counted(entry.scenario.seeds, 'seed')}, and one that is drawn now,"
+            " each trained in a sandbox, judged outside it:"
         )
         if problems := entry.run(where, jobs):
             raise Refused("\n".join(problems))

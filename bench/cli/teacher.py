@@ -115,7 +115,7 @@ def _row(scenario: Any, name: str) -> dict[str, Any]:
         "scenario": scenario.name,
         "teacher": name,
         "network": spec.network,
-        "recipe": f"{spec.recipe.method}, {spec.recipe.epochs:g} epochs" if spec.recipe else spec.zoo,
+        "recipe": spec.recipe.in_words() if spec.recipe else spec.zoo,
         "sha256": spec.sha256,
     }
     try:

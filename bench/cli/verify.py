@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.options import AsJson, Data, Device, Files, Leaderboards, pick_device, print_json, use_files
+from bench.words import counted
 
 if TYPE_CHECKING:
     from bench.verification import Findings
@@ -70,7 +71,9 @@ def verify(
     else:
         for line in found.told + found.problems:
             print(_printable(line))
-        print(f"{len(folders)} records, {len(found.problems)} problems; not recomputed: {ATTESTED}")
+        print(
+            f"{counted(len(folders), 'record')}, {counted(len(found.problems), 'problem')}; not recomputed: {ATTESTED}"
+        )
     if found.problems or not folders:
         raise typer.Exit(1)
 
