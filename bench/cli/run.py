@@ -135,11 +135,11 @@ def _show_looks(names: list[str], looks: list[Look]) -> None:
         table.add_row(str(each.seeds), f"{100 * seen.mean:+.1f}", interval, f"{seen.p:.2g}", f"{each.level:.2g}")
     console().print(table)
     last = looks[-1]
-    winner, seen = names[last.difference.mean < 0], counted(last.seeds, "seed")
+    winner, after = names[last.difference.mean < 0], counted(last.seeds, "seed")
     print(
-        f"decided after {seen}: {winner} is more robust (5% over all looks, O'Brien-Fleming spending)"
+        f"decided after {after}: {winner} is more robust (5% over all looks, O'Brien-Fleming spending)"
         if last.decided
-        else f"not decided after {seen}"
+        else f"not decided after {after}"
     )
 
 
