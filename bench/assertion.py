@@ -21,6 +21,7 @@ from bench.protocol import EVALUATOR_VERSION, MISCLASSIFIED, PROTOCOLS, ROBUST, 
 from bench.ranking.mcnemar import mcnemar
 from bench.ranking.reproduction import outcome_changes
 from bench.scenario import Scenario, load_scenario
+from bench.words import counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,7 +80,7 @@ class Verdict:
         counts = Counter(int(outcome) for outcome in self.outcomes if outcome != ROBUST)
         broken = [f"{counts[k]} {_words(k, self.attacks)}" for k in sorted(counts)]
         share = f"{100 * self.accuracy:.1f} % (95% interval {100 * low:.1f} to {100 * high:.1f} %)"
-        return f"{share} of {len(self.outcomes)} examples; {', '.join(broken) or 'none broken'}"
+        return f"{share} of {counted(len(self.outcomes), 'example')}; {', '.join(broken) or 'none broken'}"
 
 
 def judge(
@@ -141,7 +142,7 @@ def fell(before: Verdict, now: Verdict) -> str:
     return "\n  ".join(
         [
             f"robust accuracy fell from {100 * before.accuracy:.1f} %: {now.in_words()}",
-            f"{lost} examples lost robustness, {won} gained it (one-sided McNemar test: p = {p:.2g})",
+            f"{counted(lost, 'example')} lost robustness, {won} gained it (one-sided McNemar test: p = {p:.2g})",
             *lines[:SHOWN],
             *more,
         ]

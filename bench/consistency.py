@@ -21,6 +21,7 @@ from bench.registry import file_of
 from bench.scenario import PGD10_EPOCH, Scenario, load_scenario, shipped_scenarios
 from bench.submission.audits import AUDITED, confirming_seed, gap_audit
 from bench.training.schedule import learning_rate
+from bench.words import counted
 
 SHARES = ("robust", "clean", "top_class")  # of the validation split, in a candidate
 
@@ -209,7 +210,7 @@ def _best_and_last(record: RunRecord, training: TrainingRecord, verdict: Evaluat
 
 def _share(name: str, share: float, examples: int) -> Iterator[str]:
     if not math.isclose(share * examples, round(share * examples), abs_tol=1e-6):
-        yield f"{name} is {share}, which is not a fraction of {examples} examples"
+        yield f"{name} is {share}, which is not a fraction of {counted(examples, 'example')}"
 
 
 def _rises(values: Iterable[float], *, strictly: bool = True) -> bool:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+NEAR = 0.54  # of 1: how alike two names are, of which one is suggested for the other
+SHOWN = 12  # known names that an error lists
+
 
 class TemperError(Exception):
     """A user error or a problem of the environment. The CLI prints it as one line and exits with 2."""
@@ -26,9 +29,12 @@ class Busy(TemperError):
     """Another process is working on the same trial."""
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> TemperError:
-    """The error for a name that is not known, with the nearest known ones."""
-    known = sorted(known)
-    near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known) or 'none'}"
-    return TemperError(f"unknown {kind} {name!r}; {hint}")
+def unknown(kind: str, name: str, known: Iterable[str], otherwise: str = "") -> TemperError:
+    """The error for a name that is not known, with those that are near; where none is, the first known ones, and what
+    else may be the matter."""
+    names = sorted(known)
+    if near := difflib.get_close_matches(name.lower(), names, n=3, cutoff=NEAR):
+        return TemperError(f"unknown {kind} {name!r}; did you mean {' or '.join(near)}?")
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    hint = f"known: {', '.join(names[:SHOWN]) or 'none'}{more}"
+    return TemperError("; ".join(filter(None, [f"unknown {kind} {name!r}", otherwise, hint])))

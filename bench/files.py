@@ -16,6 +16,10 @@ from bench.errors import TemperError
 PACKAGE = Path(__file__).parent
 SHIPPED = PACKAGE / "_shipped" if (PACKAGE / "_shipped").exists() else PACKAGE.parent
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+UNWRITABLE = (*FULL, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)  # whoever else is asked for the file
+EVALUATIONS = "evaluations"  # below the cache: those that `temper evaluate` has under way
+
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
@@ -23,7 +27,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _cannot_write(path, error) from None
+        raise cannot_write(path, error) from None
 
 
 @contextmanager
@@ -77,11 +81,34 @@ def discard(folder: Path) -> None:
 
 
 def cache() -> Path:
-    """Where trained teachers and downloads are kept: `TEMPER_CACHE`, or `~/.cache/temper`."""
-    return Path(os.environ.get("TEMPER_CACHE") or Path.home() / ".cache" / "temper")
+    """Where trained teachers, downloads and evaluations under way are kept: `TEMPER_CACHE`, or `~/.cache/temper`."""
+    if named := os.environ.get("TEMPER_CACHE"):
+        return Path(named)
+    try:
+        return Path.home() / ".cache" / "temper"
+    except RuntimeError:
+        raise TemperError("this user has no home directory to keep a cache in: name one, TEMPER_CACHE=FOLDER") from None
 
 
-def _cannot_write(path: Path, error: OSError) -> TemperError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return TemperError(f"no space left to write {path}: free some and run again; what was saved before is kept")
-    return TemperError(f"cannot write {path}: {error.strerror or error}")
+def cannot_write(path: Path, error: OSError) -> TemperError:
+    """The error for a path that could not be written, with what chooses another place."""
+    if error.errno in FULL:
+        words = f"no space left to write {path}: free some and run again; what was saved before is kept"
+    else:
+        words = f"cannot write {path}: {error.strerror or error}"
+    return TemperError(words + _elsewhere(path))
+
+
+def _elsewhere(path: Path) -> str:
+    """What chooses another place than the one that a path lies in; "" for a path that the user named."""
+    with contextlib.suppress(TemperError):
+        if path.is_relative_to(cache()):
+            return _cache_elsewhere(path)
+    if ".work" in path.parts:
+        return "; --leaderboards FOLDER or TEMPER_LEADERBOARDS=FOLDER chooses another place"
+    return ""
+
+
+def _cache_elsewhere(path: Path) -> str:
+    state = "--state FOLDER or " if path.is_relative_to(cache() / EVALUATIONS) else ""
+    return f"; {state}TEMPER_CACHE=FOLDER chooses another place than {cache()}"

@@ -20,6 +20,7 @@ from torch import Generator, Tensor, nn
 
 from bench.ascent import Objective
 from bench.errors import ContractError, TemperError
+from bench.registry import FILES as FILES
 from bench.registry import Registry
 from bench.scenario import Track
 from bench.threat import Start, Threat
@@ -246,8 +247,7 @@ class MethodInfo:
         object.__setattr__(self, "formula", cleandoc(self.formula))
 
 
-FILES = "TEMPER_METHODS"  # names files of methods, for this process and those that it starts
-METHODS: Registry[type[Method]] = Registry("method", group="temper.methods", files=FILES)
+METHODS: Registry[type[Method]] = Registry("method", group="temper.methods")
 
 M = TypeVar("M", bound=Method)
 

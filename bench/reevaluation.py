@@ -18,6 +18,7 @@ from bench.ranking.reproduction import AGREEMENT, outcome_changes
 from bench.records import RunRecord, read_record
 from bench.scenario import Scenario, load_scenario, shipped_scenarios
 from bench.verification import Findings
+from bench.words import counted
 
 SHOWN = 3  # of the examples that changed
 Report = Callable[[int, float], None]  # which of the records, and how far it is
@@ -42,12 +43,12 @@ def reevaluate(
     able = [(folder, made_on) for folder in folders if (made_on := _judged_by(folder, scenario, data))]
     if not able:
         raise TemperError(
-            f"none of {len(folders)} records can be judged again: that takes stored weights, and a scenario that "
-            "ships (or --scenario FILE) with the fingerprints of the record"
+            f"none of {counted(len(folders), 'record')} can be judged again: that takes stored weights, and a scenario "
+            "that ships (or --scenario FILE) with the fingerprints of the record"
         )
     chosen = random.Random(seed).sample(able, min(count, len(able)))
     found = Findings(
-        told=[f"judged again: {len(chosen)} of the {len(able)} records that can be, drawn by --seed {seed}"]
+        told=[f"judged again: {len(chosen)} of {counted(len(able), 'record')} that can be, drawn by --seed {seed}"]
     )
     for number, (folder, made_on) in enumerate(chosen):
         try:
@@ -80,7 +81,8 @@ def _compare(folder: Path, scenario: Scenario, device: str, report: Callable[[fl
 def _verdict(folder: Path, stored: np.ndarray, outcomes: np.ndarray) -> Findings:
     """Both verdicts on every example, uint8 (N,)."""
     if len(stored) != len(outcomes):
-        return Findings([f"{folder}: {len(stored)} outcomes are stored, the test split has {len(outcomes)} examples"])
+        split = f"the test split has {counted(len(outcomes), 'example')}"
+        return Findings([f"{folder}: {counted(len(stored), 'outcome')} stored, {split}"])
     equal = (stored == ROBUST) == (outcomes == ROBUST)
     robust = " -> ".join(f"{100 * np.mean(each == ROBUST):.2f}" for each in (stored, outcomes))
     line = f"{folder}: {equal.sum()} of {len(equal)} robust verdicts are equal, robust {robust} %"

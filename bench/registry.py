@@ -6,7 +6,6 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_file_location
@@ -17,18 +16,21 @@ from bench.errors import TemperError, unknown
 
 T = TypeVar("T")
 
+FILES = "TEMPER_METHODS"  # names files of methods, networks and sources, for this process and those that it starts
+OWN = "one of your own needs its file: --file FILE, or from Python an import before"
+_run: dict[Path, str] = {}  # files that this process ran, and what went wrong in each
+
 
 class Registry(Generic[T]):
     """Maps names to things of one kind. Plug-ins of the entry-point `group` are loaded at the first look-up.
 
-    A thing may be given as "module:attribute"; it is then imported when it is first asked for. The environment variable
-    `files` names further Python files, separated as in PATH, that register things when they are run.
+    A thing may be given as "module:attribute"; it is then imported when it is first asked for. So are the files that
+    the environment variable `TEMPER_METHODS` names, separated as in PATH: each is run once, whatever it registers.
     """
 
-    def __init__(self, kind: str, group: str | None = None, files: str = "") -> None:
+    def __init__(self, kind: str, group: str | None = None) -> None:
         self.kind = kind
         self.group = group
-        self.files = files
         self.broken: dict[str, str] = {}
         self._things: dict[str, T | str] = {}
         self._loaded = group is None
@@ -51,7 +53,7 @@ class Registry(Generic[T]):
     def __getitem__(self, name: str) -> T:
         self._load()
         if name not in self._things:
-            raise unknown(self.kind, name, self._things)
+            raise self._unknown(name)
         thing = self._things[name]
         if isinstance(thing, str):
             module, _, attribute = thing.partition(":")
@@ -75,17 +77,37 @@ class Registry(Generic[T]):
         if self._loaded:
             return
         self._loaded = True
-        plug_ins = [(point.name, point.load) for point in entry_points(group=self.group or "")]
-        files = [Path(name) for name in os.environ.get(self.files, "").split(os.pathsep) if name]
-        for name, load in plug_ins + [(str(file), partial(run_file, file)) for file in files]:
+        for plug_in in entry_points(group=self.group or ""):
             try:
-                load()
+                plug_in.load()
             except Exception as error:
-                self.broken[name] = f"{type(error).__name__}: {error}"
+                self.broken[plug_in.name] = f"{type(error).__name__}: {error}"
+        self.broken |= run_files()
+
+    def _unknown(self, name: str) -> TemperError:
+        """The error for a name that is not here, with what may be the matter with something of the user's own."""
+        error = unknown(self.kind, name, self._things, "" if self.group is None else OWN)
+        broken = "; ".join(f"{each} does not load: {problem}" for each, problem in self.broken.items())
+        return TemperError(f"{error} ({broken})") if broken else error
+
+
+def run_files() -> dict[str, str]:
+    """Run the files of `TEMPER_METHODS` that this process has not run yet; those that do not load, and why."""
+    broken = {}
+    for name in filter(None, os.environ.get(FILES, "").split(os.pathsep)):
+        if Path(name).resolve() not in _run:
+            try:
+                run_file(Path(name))
+            except Exception as error:
+                _run[Path(name).resolve()] = f"{type(error).__name__}: {error}"
+        if problem := _run[Path(name).resolve()]:
+            broken[name] = problem
+    return broken
 
 
 def run_file(file: Path) -> None:
     """Import a Python file that is in no package."""
+    _run[file.resolve()] = ""
     name = f"temper_file_{file.stem}"
     spec = spec_from_file_location(name, file)
     if spec is None or spec.loader is None:

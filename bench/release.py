@@ -25,13 +25,14 @@ from bench.hashing import file_digest
 from bench.manifest import Manifest, ScenarioEntry, file_hashes, record_hashes
 from bench.records import RunRecord, Surroundings, read_record
 from bench.verification import verify_records
+from bench.words import counted
 
 STATUSES = ("failed", "superseded", "retracted")
 Records = Sequence[tuple[Path, RunRecord]]
 
 README = """# Temper leaderboards, release {day}
 
-{records} records of {methods} methods on {scenarios}, as they were on {day} at commit {commit}. Nothing here changes.
+{records} of {methods} on {scenarios}, as they were on {day} at commit {commit}. Nothing here changes.
 
 - `manifest.json`: every record with the SHA-256 of its files, and the fingerprints of its scenario.
 - `tables/`: the leaderboards.
@@ -57,7 +58,7 @@ BIBTEX = """@misc{{temper-{day},
   author = {{{{The Temper authors}}}},
   year = {{{year}}},
   version = {{{day}}},
-  note = {{{records} records, commit {commit}}}
+  note = {{{records}, commit {commit}}}
 }}
 """
 
@@ -82,8 +83,8 @@ def release(day: str, leaderboards: Path, output: Path | None = None) -> Path:
         "day": day,
         "year": year,
         "commit": commit,
-        "records": len(records),
-        "methods": len({record.trial.method for _, record in records}),
+        "records": counted(len(records), "record"),
+        "methods": counted(len({record.trial.method for _, record in records}), "method"),
         "scenarios": ", ".join(manifest.scenarios),
     }
     texts = {"README.md": README, "CITATION.cff": CFF, "citation.bib": BIBTEX}
@@ -110,7 +111,7 @@ def _sound_records(leaderboards: Path) -> Records:
     folders, problems = verify_records(leaderboards)
     if problems or not folders:
         raise TemperError(
-            f"{len(problems)} problems in {len(folders)} records, so there is no release"
+            f"{counted(len(problems), 'problem')} in {counted(len(folders), 'record')}, so there is no release"
             + (f"; the first: {problems[0]}" if problems else "")
         )
     records = [(folder, read_record(folder)) for folder in folders]

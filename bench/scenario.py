@@ -71,6 +71,10 @@ class TeacherRecipe(Spec):
     epochs: float = Field(gt=0)
     checkpoint: Literal["best", "last"] = "best"
 
+    def in_words(self) -> str:
+        """The method and how long it trains."""
+        return f"{self.method}, {self.epochs:g} epoch{'s' * (self.epochs != 1)}"
+
 
 class TeacherSpec(NetworkSpec):
     """A frozen teacher: weights by file name (shipped, or in the user's cache), or from an outside zoo."""

@@ -27,6 +27,7 @@ from bench.records import WEIGHTS_LIMIT, EvaluationRecord, RunRecord, read_recor
 from bench.scenario import Scenario
 from bench.stamp import STAMPED, file_stamps, stamp_problems
 from bench.withdrawal import mark_problems
+from bench.words import counted
 
 ATTESTED = "passes, seconds, memory and learning curves are attested by the machine that trained (and stamped)"
 FILES = ("record.json", *STAMPED, "best.safetensors", "last.safetensors")
@@ -181,4 +182,4 @@ def table_problems(frame: pd.DataFrame, scenario: Scenario | None) -> Iterator[s
     if not np.array_equal(frame["prediction"] == frame["label"], outcome != MISCLASSIFIED):
         yield "outcomes.parquet: predictions and outcomes disagree on what is misclassified"
     if scenario and len(frame) != scenario.data.split.test:
-        yield f"outcomes.parquet has {len(frame)} rows, the test split {scenario.data.split.test}"
+        yield f"outcomes.parquet has {counted(len(frame), 'row')}, the test split {scenario.data.split.test}"

@@ -12,6 +12,7 @@ from pathlib import Path
 from bench.records import read_record
 from bench.stamp import write_stamped
 from bench.verification import verify_records
+from bench.words import counted
 
 RECORDS = Path(__file__).resolve().parent.parent / "leaderboards" / "records"
 
@@ -26,7 +27,7 @@ def main() -> int:
     unstamped = [folder for folder in folders if not read_record(folder).digest]
     for folder in unstamped:
         write_stamped(folder, json.loads((folder / "record.json").read_text()))
-    print(f"{len(unstamped)} records stamped")
+    print(f"{counted(len(unstamped), 'record')} stamped")
     return 0
 
 

@@ -11,8 +11,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from bench.data import load
-from bench.method import FILES, METHODS
+from bench.data import SOURCES, load
+from bench.method import METHODS
+from bench.networks import NETWORKS
+from bench.registry import FILES
 from bench.scenario import load_scenario
 from tests.here import in_this_process
 
@@ -61,10 +63,11 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _own_methods(monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_things(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test registers, or brings along in a file, is gone after it."""
-    list(METHODS)
-    monkeypatch.setattr(METHODS, "_things", dict(METHODS._things))
+    for registry in (METHODS, NETWORKS, SOURCES):
+        list(registry)
+        monkeypatch.setattr(registry, "_things", dict(registry._things))
     monkeypatch.setenv(FILES, "")
 
 

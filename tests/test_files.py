@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import TemperError
-from bench.files import cache, replacing, write_text
+from bench.files import EVALUATIONS, cache, replacing, write_text
 
 
 def only(path: Path) -> bool:
@@ -133,3 +133,29 @@ def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("TEMPER_CACHE", "")
     monkeypatch.setenv("HOME", "/home/somebody")
     assert cache() == Path("/home/somebody/.cache/temper")
+
+
+def test_a_cache_that_cannot_be_written_names_what_chooses_another(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Root may write anywhere, so a file lies in the folder's place."""
+    place = tmp_path / "cache"
+    place.write_text("x")
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setenv("TEMPER_CACHE", str(place))
+    with pytest.raises(TemperError, match=f"cannot write .*; TEMPER_CACHE=FOLDER chooses another place than {place}"):
+        write_text(cache() / "teachers" / "card.json", "{}")
+    with pytest.raises(TemperError, match="; --state FOLDER or TEMPER_CACHE=FOLDER chooses another place than"):
+        write_text(cache() / EVALUATIONS / "ledger", "")
+    with pytest.raises(TemperError, match="--leaderboards FOLDER or TEMPER_LEADERBOARDS=FOLDER chooses another place"):
+        write_text(tmp_path / "file" / ".work" / "job.json", "{}")
+
+
+def test_a_user_without_a_home_is_told_to_name_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("TEMPER_CACHE")
+    monkeypatch.setattr(Path, "home", nowhere)
+    with pytest.raises(TemperError, match="TEMPER_CACHE=FOLDER"):
+        cache()

@@ -147,7 +147,7 @@ def made_outside(root: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (doctored, r"1 problems in 10 records.*evaluation\.robust"),
+        (doctored, r"1 problem in 10 records.*evaluation\.robust"),
         (trained_dirty, "code that is in no commit"),
         (judged_dirty, "code that is in no commit"),
         (made_outside, "code that is in no commit"),

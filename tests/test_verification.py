@@ -159,7 +159,7 @@ def test_stored_weights_are_judged_again_and_say_the_same(record, own_scenario, 
     result = temper("verify", record, "--reevaluate", 3, "--scenario", own_scenario, "--device", "cpu", "--json")
     assert result.code == 0, result.err
     told = json.loads(result.out)["told"]
-    assert told[0].startswith("judged again: 1 of the 1 records that can be, drawn by --seed ")
+    assert told[0].startswith("judged again: 1 of 1 record that can be, drawn by --seed ")
     assert f"{record}: 40 of 40 robust verdicts are equal" in told[1]
     assert told[1].endswith(", 0 other outcomes")
 
@@ -218,8 +218,8 @@ def test_records_that_cannot_be_judged_here_are_not_passed_over(record, own_scen
     other.write_text(own_scenario.read_text().replace("eps = 0.3", "eps = 0.2"))
     (tmp_path / "digits.safetensors").symlink_to(own_scenario.with_name("digits.safetensors"))
     for scenario in (None, load_scenario(other)):
-        with pytest.raises(TemperError, match="none of 1 records can be judged again"):
+        with pytest.raises(TemperError, match="none of 1 record can be judged again"):
             reevaluate([record], 1, seed=0, scenario=scenario)
     (record / "best.safetensors").unlink()
-    with pytest.raises(TemperError, match="none of 1 records"):
+    with pytest.raises(TemperError, match="none of 1 record"):
         reevaluate([record], 1, seed=0, scenario=load_scenario(own_scenario))

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from bench.cli.options import Leaderboards
+from bench.words import counted
 
 
 def dashboard(
@@ -47,4 +48,4 @@ def export_site(
     from bench.dashboard.site import export
 
     pages = export(folder, leaderboards)
-    print(f"{len(pages)} pages in {folder}; open {folder / 'index.html'}")
+    print(f"{counted(len(pages), 'page')} in {folder}; open {folder / 'index.html'}")

@@ -14,12 +14,14 @@ from bench.cli.options import (
     AsJson,
     Data,
     Device,
+    Files,
     Key,
     Leaderboards,
     Normalise,
     pick_device,
     print_json,
     print_sheet,
+    use_files,
 )
 from bench.errors import TemperError
 
@@ -89,6 +91,7 @@ def evaluate(
     source: Annotated[
         str, typer.Option(metavar="URL", help="With --add-row: where the checkpoint is from.", show_default=False)
     ] = "",
+    file: Files = None,
     data: Data = None,
     device: Device = "auto",
     outcomes: Annotated[
@@ -109,10 +112,11 @@ def evaluate(
     from bench.evaluation.summary import summarise
     from bench.execution.checkpoint import Newcomer, judge_row, prepare_row, robust_teacher
     from bench.execution.train import make_deterministic
-    from bench.files import cache, replacing
+    from bench.files import EVALUATIONS, cache, replacing
     from bench.records import local_leaderboards
     from bench.scenario import load_scenario
 
+    use_files(file)
     given = load_scenario(scenario).with_data(data)
     loaded = _in_batches(given, batch_size)
     shape, classes = loaded.data.shape, loaded.data.classes
@@ -140,7 +144,7 @@ def evaluate(
     module, read = module_of(weights, spec, shape, classes, model, key, (test.inputs(), test.y))
     print(*read, sep="\n", file=sys.stderr)
     module = module.to(place).eval()
-    folder = state or cache() / "evaluations"
+    folder = state or cache() / EVALUATIONS
     told: dict[str, Any] = {"protocol": protocol, "engine": engine, "limit": limit, "checkpoint": read}
     if add_row is not None:
         with _bar(f"judging {add_row}") as report:

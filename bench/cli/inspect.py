@@ -70,17 +70,19 @@ def _check(name: str) -> None:
 
 def scenarios(
     name: Annotated[str | None, typer.Argument(help="One scenario, by name or path.", show_default=False)] = None,
+    file: Files = None,
     json: AsJson = False,
 ) -> None:
     """List the scenarios, or show one with its fingerprints and the cost of its networks."""
     from bench.scenario import load_scenario, shipped_scenarios
 
+    use_files(file)
     if name:
         row = _scenario_row(name) | _costs(load_scenario(name))
         if json:
             print_json(row)
         else:
-            print_sheet(row)
+            print_sheet({key: value for key, value in row.items() if key != "fingerprint"})
         return
     rows = [_scenario_row(each) for each in shipped_scenarios()]
     if json:
@@ -111,7 +113,7 @@ def _scenario_row(name: str) -> dict[str, Any]:
     from bench.scenario import load_scenario
 
     scenario = load_scenario(name)
-    fingerprint, why = None, "the data are not pinned by hash; the fingerprint is known once they are loaded"
+    fingerprint, why = None, "the data are not pinned by hash; the train fingerprint is known once they are loaded"
     if len(scenario.data.sha256) == 3:  # never load or download data for a listing
         try:
             fingerprint, why = scenario.train_fingerprint(), ""
@@ -122,6 +124,8 @@ def _scenario_row(name: str) -> dict[str, Any]:
         "title": scenario.title,
         "notes": scenario.notes,
         "fingerprint": fingerprint,
+        "train_fingerprint": fingerprint,
+        "protocol_fingerprint": scenario.protocol_fingerprint(),
         "missing": why,
         "data": f"{scenario.data.source}{':' if scenario.data.name else ''}{scenario.data.name}",
         "threat": f"{scenario.threat.norm} {scenario.threat.eps:.4g}",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bench.cli.options import AsJson, Leaderboards, console, print_json
+from bench.cli.options import AsJson, Files, Leaderboards, console, print_json, use_files
 from bench.errors import TemperError
 from bench.scenario import Recipe, Ruleset, Tier, Track
 
@@ -49,6 +49,7 @@ def leaderboard(
     ] = "plain",
     track: Annotated[Track, typer.Option(help="The track.")] = "main",
     format: Annotated[Format, typer.Option(help="Output format.")] = "table",
+    file: Files = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write to a file instead of the terminal.")
     ] = None,
@@ -61,6 +62,7 @@ def leaderboard(
     `published` (what papers print of the same methods) and its `sources`. Rows are called as the tables call them:
     `--explain rslad "trades (beta=1.0)"`.
     """
+    use_files(file)
     form: Format = "json" if json else format
     fields = {"ruleset": ruleset, "budget": budget, "recipe": recipe, "track": track}
     names = scenarios or []

@@ -37,17 +37,24 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output.")
 
 Files = Annotated[
     list[Path] | None,
-    typer.Option("--file", "-f", help="A Python file of methods of your own; repeatable.", show_default=False),
+    typer.Option(
+        "--file",
+        "-f",
+        help="A Python file of methods, networks or data sources of your own; repeatable.",
+        show_default=False,
+    ),
 ]
 
 
 def use_files(files: list[Path] | None) -> None:
-    """Register the methods of these files, here and in the processes that train. TemperError names a broken one."""
-    from bench.method import FILES, METHODS
-    from bench.registry import run_file
+    """Register what these files hold, here and in the processes of this run. TemperError names a broken one."""
+    if not files:
+        return
+    from bench.method import METHODS
+    from bench.registry import FILES, run_file
 
     list(METHODS)
-    for file in files or []:
+    for file in files:
         try:
             run_file(file)
         except Exception as error:

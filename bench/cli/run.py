@@ -22,6 +22,7 @@ from bench.cli.options import (
 )
 from bench.errors import TemperError
 from bench.scenario import Recipe, Ruleset, Tier
+from bench.words import counted
 
 if TYPE_CHECKING:
     from bench.execution.trials import Runner
@@ -143,11 +144,11 @@ def _show_looks(names: list[str], looks: list[Look]) -> None:
         table.add_row(str(each.seeds), f"{100 * seen.mean:+.1f}", interval, f"{seen.p:.2g}", f"{each.level:.2g}")
     console().print(table)
     last = looks[-1]
-    winner = names[last.difference.mean < 0]
+    winner, after = names[last.difference.mean < 0], counted(last.seeds, "seed")
     print(
-        f"decided after {last.seeds} seeds: {winner} is more robust (5% over all looks, O'Brien-Fleming spending)"
+        f"decided after {after}: {winner} is more robust (5% over all looks, O'Brien-Fleming spending)"
         if last.decided
-        else f"not decided after {last.seeds} seeds"
+        else f"not decided after {after}"
     )
 
 

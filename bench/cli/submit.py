@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import AsJson, Data, Device, Leaderboards, console, pick_device, print_json
+from bench.cli.options import AsJson, Data, Device, Files, Leaderboards, console, pick_device, print_json, use_files
+from bench.words import counted
 
 if TYPE_CHECKING:
     from bench.submission.entry import Entry
@@ -29,6 +30,7 @@ def submit(
         typer.Option("--dry-run", help="Check, train on a tenth of the budget, evaluate a few images; record nothing."),
     ] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Trials at a time; each takes one thread.")] = 1,
+    file: Files = None,
     data: Data = None,
     device: Device = "auto",
     leaderboards: Leaderboards = None,
@@ -45,6 +47,7 @@ def submit(
     from bench.submission.landing import landing
     from bench.submission.sandbox import Refused
 
+    use_files(file)
     where = local_leaderboards(leaderboards)
     say = (lambda text: None) if json else print
     try:
@@ -57,7 +60,8 @@ def submit(
             _show_rehearsal(entry, json)
             entry.forget()
             return
-        say(f"3. {entry.scenario.seeds} seeds and one drawn now are trained in sandboxes and evaluated outside:")
+        seeds = counted(entry.scenario.seeds, "seed")
+        say(f"3. {seeds} and one drawn now are trained in sandboxes and evaluated outside:")
         if problems := entry.run(where, jobs):
             raise Refused("\n".join(problems))
     except Refused as refusal:

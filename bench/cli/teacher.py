@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.cli.options import AsJson, Data, Device, pick_device, print_json, print_rows
+from bench.cli.options import AsJson, Data, Device, Files, pick_device, print_json, print_rows, use_files
 
 app = typer.Typer(no_args_is_help=True, help="The teachers of a scenario: list, train, check, judge.")
 ScenarioName = Annotated[str, typer.Argument(help="Name or path of a scenario.", show_default=False)]
@@ -19,11 +19,13 @@ TeacherName = Annotated[
 @app.command("list")
 def list_teachers(
     scenario: Annotated[str | None, typer.Argument(help="Default: all scenarios.", show_default=False)] = None,
+    file: Files = None,
     json: AsJson = False,
 ) -> None:
     """List teachers, whether their weights are here, and their accuracies."""
     from bench.scenario import load_scenario, shipped_scenarios
 
+    use_files(file)
     rows = []
     for name in [scenario] if scenario else shipped_scenarios():
         loaded = load_scenario(name)
@@ -39,6 +41,7 @@ def train(
     scenario: ScenarioName,
     name: TeacherName = None,
     into: Annotated[Path | None, typer.Option(help="Folder. Default: the user's cache.", show_default=False)] = None,
+    file: Files = None,
     data: Data = None,
     device: Device = "auto",
 ) -> None:
@@ -46,6 +49,7 @@ def train(
     from bench.scenario import load_scenario
     from bench.teachers.making import train_teacher
 
+    use_files(file)
     loaded = load_scenario(scenario).with_data(data)
     for each in [name] if name else loaded.teachers:
         card = train_teacher(loaded, each, into, pick_device(device))
@@ -57,6 +61,7 @@ def train(
 def check(
     scenario: ScenarioName,
     name: TeacherName = None,
+    file: Files = None,
     data: Data = None,
     device: Device = "auto",
     json: AsJson = False,
@@ -65,6 +70,7 @@ def check(
     from bench.scenario import load_scenario
     from bench.teachers.making import check_teacher
 
+    use_files(file)
     loaded = load_scenario(scenario).with_data(data)
     rows, good = [], True
     for each in [name] if name else loaded.teachers:
@@ -82,11 +88,18 @@ def check(
 
 
 @app.command()
-def judge(scenario: ScenarioName, name: TeacherName = None, data: Data = None, device: Device = "auto") -> None:
+def judge(
+    scenario: ScenarioName,
+    name: TeacherName = None,
+    file: Files = None,
+    data: Data = None,
+    device: Device = "auto",
+) -> None:
     """Evaluate teachers with the current protocol and update their cards."""
     from bench.scenario import load_scenario
     from bench.teachers.making import judge_teacher
 
+    use_files(file)
     loaded = load_scenario(scenario).with_data(data)
     for each in [name] if name else loaded.teachers:
         verdict = judge_teacher(loaded, each, pick_device(device)).evaluation
@@ -102,7 +115,7 @@ def _row(scenario: Any, name: str) -> dict[str, Any]:
         "scenario": scenario.name,
         "teacher": name,
         "network": spec.network,
-        "recipe": f"{spec.recipe.method}, {spec.recipe.epochs:g} epochs" if spec.recipe else spec.zoo,
+        "recipe": spec.recipe.in_words() if spec.recipe else spec.zoo,
         "sha256": spec.sha256,
     }
     try:

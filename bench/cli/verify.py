@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import AsJson, Data, Device, Leaderboards, pick_device, print_json
+from bench.cli.options import AsJson, Data, Device, Files, Leaderboards, pick_device, print_json, use_files
+from bench.words import counted
 
 if TYPE_CHECKING:
     from bench.verification import Findings
@@ -38,6 +39,7 @@ def verify(
     scenario: Annotated[
         Path | None, typer.Option(help="With --reevaluate: the file of a scenario of your own.", show_default=False)
     ] = None,
+    file: Files = None,
     data: Data = None,
     device: Device = "auto",
     json: AsJson = False,
@@ -51,6 +53,7 @@ def verify(
     from bench.records import local_leaderboards
     from bench.verification import ATTESTED, Findings, verify_records
 
+    use_files(file)
     root = path or local_leaderboards(leaderboards)
     if not root.exists():
         raise TemperError(f"nothing found at {root}")
@@ -70,14 +73,11 @@ def verify(
     else:
         for line in found.told + found.problems:
             print(_printable(line))
-        counted = f"{len(folders)} records, {_counted(len(checkpoints))}"
-        print(f"{counted}{len(found.problems)} problems; not recomputed: {ATTESTED}")
+        found_here = f"{counted(len(folders), 'record')}, "
+        found_here += f"{counted(len(checkpoints), 'checkpoint')}, " if checkpoints else ""
+        print(f"{found_here}{counted(len(found.problems), 'problem')}; not recomputed: {ATTESTED}")
     if found.problems or not (folders or checkpoints):
         raise typer.Exit(1)
-
-
-def _counted(checkpoints: int) -> str:
-    return f"{checkpoints} checkpoint{'s' * (checkpoints > 1)}, " if checkpoints else ""
 
 
 def _printable(line: str) -> str:

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-import streamlit as st
-
 from bench.checkpoints import FILE as CHECKPOINT
 from bench.checkpoints import checkpoint_folders, has_checkpoints
+from bench.dashboard.cached import cached
 from bench.dashboard.view import View
 from bench.errors import TemperError
 from bench.files import cache
@@ -69,19 +68,19 @@ def fingerprint(scenario: str) -> str:
     return digest([_state(path) for path in _sources(scenario)])
 
 
-@st.cache_data(show_spinner=False, ttl=1)
+@cached(entries=64, seconds=1)
 def _state_now(scenario: str) -> str:
     """The fingerprint, looked up once a second at most: a page asks several times."""
     return fingerprint(scenario)
 
 
-@st.cache_resource(show_spinner="Computing ranks …", max_entries=64)
+@cached(entries=64, spinner="Computing ranks …")
 def _view(scenario: str, fields: tuple[tuple[str, str], ...], fingerprint: str) -> View:
     """Cached by all its arguments."""
     return View.of(board_of(load_scenario(scenario), _collection(scenario, fingerprint), **dict(fields)))
 
 
-@st.cache_resource(show_spinner="Reading records …", max_entries=8)
+@cached(entries=8, spinner="Reading records …")
 def _collection(scenario: str, fingerprint: str) -> Collection:
     """Cached by all its arguments; `fingerprint` is there for that alone."""
     return collect(load_scenario(scenario))

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import streamlit as st
 import torch
 from torch import Tensor, nn
 
 from bench.ascent import ascend
+from bench.dashboard.cached import cached
 from bench.losses import margin
 from bench.ranking import load_student
 from bench.scenario import load_scenario
@@ -52,7 +52,7 @@ def answer(guess: int) -> str:
     return "no class (its logits are not finite)" if guess == NO_ANSWER else str(guess)
 
 
-@st.cache_resource(show_spinner="Reading the test images …", max_entries=4)
+@cached(entries=4, spinner="Reading the test images …")
 def images(scenario: str) -> tuple[Tensor, Tensor]:
     """The test split: inputs (N, C, H, W) inside the scenario's bounds, and labels (N,). Raises TemperError where the
     data are not here."""
@@ -62,13 +62,13 @@ def images(scenario: str) -> tuple[Tensor, Tensor]:
     return split.inputs(), split.y
 
 
-@st.cache_resource(show_spinner=False, max_entries=256)
+@cached(entries=256)
 def student(folder: Path) -> nn.Module:
     """The selected student of a record. Raises TemperError where its weights are not beside it."""
     return load_student(folder)
 
 
-@st.cache_resource(show_spinner="Attacking …", max_entries=64)
+@cached(entries=64, spinner="Attacking …")
 def adversarial(folder: Path, scenario: str, index: tuple[int, ...]) -> Tensor:
     """What AutoAttack makes of these test images, (K, C, H, W), against the student of a record."""
     import bench

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bench.data.part import Part
+from bench.data.part import Part, check_classes
 from bench.errors import TemperError
 
 MODES = {1: "L", 3: "RGB"}
@@ -36,15 +36,18 @@ def decode(content: bytes, shape: tuple[int, ...], name: str) -> Tensor:
     return pixels.unsqueeze(0) if pixels.ndim == 2 else pixels.permute(2, 0, 1)
 
 
-def read_image_folder(folder: Path, shape: tuple[int, ...]) -> dict[str, Part]:
-    """Images in one folder per class, in train/ and test/ or else as one pool. Classes are numbered in the
-    order of their names, those of the training part."""
+def read_image_folder(folder: Path, shape: tuple[int, ...], count: int) -> dict[str, Part]:
+    """Images in one folder per class, in train/ and test/ or else as one pool. The `count` classes are numbered in
+    the order of their names, those of the training part."""
     image_mode(shape)
     parts = [name for name in ("train", "test") if (folder / name).is_dir()]
     if len(parts) == 1:
         raise TemperError(f"{folder} has {parts[0]}/ but not the other: it needs train/ and test/, or classes only")
     roots = {name: folder / name for name in parts} or {"all": folder}
-    classes = _classes(next(iter(roots.values())))
+    first = next(iter(roots.values()))
+    classes = _classes(first)
+    if classes:
+        check_classes(classes, count, first)
     return {name: _read(root, classes, shape) for name, root in roots.items()}
 
 

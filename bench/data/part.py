@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
 
 from bench.errors import TemperError
 from bench.scenario import DataSpec
+from bench.words import counted
 
 Part = tuple[Tensor, Tensor]  # x uint8 or float32 (N, ...), y int64 (N,)
+SHOWN = 12  # names of classes that an error lists
+
+
+def check_classes(names: Sequence[str], classes: int, where: object) -> None:
+    """Raise TemperError where classes that have names are not as many as the scenario says."""
+    if len(names) != classes:
+        shown = ", ".join([*names[:SHOWN], *(["..."] if len(names) > SHOWN else [])])
+        found = counted(len(names), "class", "classes")
+        raise TemperError(f"{where} has {found} ({shown or 'none'}), and data.classes = {classes}: correct it")
 
 
 def location(spec: DataSpec) -> Path:

@@ -55,13 +55,13 @@ def torchvision(spec: DataSpec) -> dict[str, Part]:
 @SOURCES.register("parquet")
 def parquet(spec: DataSpec) -> dict[str, Part]:
     """Images as Hugging Face stores them: train*.parquet and test*.parquet in the folder `data.path`."""
-    return read_parquet(location(spec), spec.shape, spec.name)
+    return read_parquet(location(spec), spec.shape, spec.classes, spec.name)
 
 
 @SOURCES.register("folder")
 def folder(spec: DataSpec) -> dict[str, Part]:
     """Image files in one folder per class, in train/ and test/ of the folder `data.path`, or in itself as a pool."""
-    return read_image_folder(location(spec), spec.shape)
+    return read_image_folder(location(spec), spec.shape, spec.classes)
 
 
 @SOURCES.register("tensors")

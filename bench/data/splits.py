@@ -15,6 +15,7 @@ from bench.data.sources import SOURCES
 from bench.errors import TemperError, unknown
 from bench.hashing import tensor_digest
 from bench.scenario import DataSpec
+from bench.words import counted
 
 SPLITS = ("train", "validation", "test")
 
@@ -127,7 +128,7 @@ def _enough(part: str, there: int, sizes: dict[str, int], spec: DataSpec) -> Non
     if wanted > there:
         asked = " + ".join(f"{split} {size}" for split, size in sizes.items())
         raise TemperError(
-            f"data.split asks for {asked} = {wanted} examples, "
+            f"data.split asks for {asked} = {counted(wanted, 'example')}, "
             f"and part {part!r} of source {spec.source!r} has {there}: ask for fewer"
         )
 
@@ -141,7 +142,8 @@ def _fits(part: Part, spec: DataSpec) -> None:
     """Raise TemperError unless the examples have the shape, the classes and the range that `spec` says."""
     (x, y), source = part, f"source {spec.source!r}"
     if len(x) != len(y) or not len(y):
-        raise TemperError(f"{source} has {len(x)} examples and {len(y)} labels: it needs one label per example")
+        found = f"{counted(len(x), 'example')} and {counted(len(y), 'label')}"
+        raise TemperError(f"{source} has {found}: it needs one label per example")
     if tuple(x.shape[1:]) != spec.shape:
         raise TemperError(
             f"examples of {source} have shape {list(x.shape[1:])}, and data.shape says {list(spec.shape)}"

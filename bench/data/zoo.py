@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bench.data.part import Part
 from bench.errors import TemperError, unknown
-from bench.files import cache
+from bench.files import UNWRITABLE, cache, cannot_write
 from bench.scenario import DataSpec
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
@@ -66,6 +66,8 @@ def _dataset(name: str, root: Path, arguments: dict[str, Any]) -> Any:
         with _timeout(TIMEOUT):
             return make(str(root), download=True, **arguments)
     except (OSError, RuntimeError) as error:
+        if isinstance(error, OSError) and error.errno in UNWRITABLE:
+            raise cannot_write(root, error) from None
         problem = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TemperError(
             f"could not download {name} into {root}: {problem}; put it there yourself, or give --data PATH"

@@ -16,6 +16,7 @@ from bench.evaluation.noise import Noise, Together
 from bench.evaluation.square import square
 from bench.losses import cross_entropy, dlr_targeted, margin_targeted
 from bench.threat import Threat
+from bench.words import counted
 
 TARGETS = 9  # of the targeted attacks: the classes that come next in the clean logits
 DLR_CLASSES = 4  # the targeted DLR loss needs as many
@@ -73,7 +74,7 @@ def deviations(threat: Threat, shape: tuple[int, ...], classes: int) -> tuple[st
         )
     notes = []
     if classes <= TARGETS:
-        notes.append(f"{classes - 1} targets instead of {TARGETS}, of {classes} classes")
+        notes.append(f"{counted(classes - 1, 'target')} instead of {TARGETS}, of {classes} classes")
     if classes < DLR_CLASSES:
         notes.append("margin instead of the targeted DLR loss, which needs 4 classes")
     height, width = shape[1:]

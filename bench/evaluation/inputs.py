@@ -18,6 +18,7 @@ from bench.hashing import digest, tensor_digest
 from bench.protocol import EVALUATOR_VERSION, MISCLASSIFIED, ROBUST
 from bench.task import NO_ANSWER, lead, predicted
 from bench.threat import Threat
+from bench.words import counted
 
 ROUNDING = 1e-6  # how far outside the bounds (of width 1) an input may lie, to be clipped
 
@@ -189,7 +190,7 @@ def _clipped(x: Tensor, threat: Threat) -> tuple[Tensor, list[str]]:
         hint = "; inputs with other bounds: threat=bench.Threat(norm=..., eps=..., bounds=(low, high))"
         raise TemperError(f"inputs must lie in [{low:g}, {high:g}], got {x.min():.3g} to {x.max():.3g}{hint}")
     outside = int(((x < low) | (x > high)).sum())
-    return x.clamp(low, high), [f"{outside} numbers of x lay outside [{low:g}, {high:g}] by rounding and were clipped"]
+    return x.clamp(low, high), [f"clipped {counted(outside, 'number')} of x, outside [{low:g}, {high:g}] by rounding"]
 
 
 def _home(module: nn.Module, x: Tensor, dtype: torch.dtype | None) -> Tensor:

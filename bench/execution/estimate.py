@@ -16,6 +16,7 @@ from bench.errors import TemperError
 from bench.networks import build
 from bench.records import Trial, leaderboards_read, read_record, record_folders
 from bench.scenario import Scenario
+from bench.words import counted
 
 PROBE = 4  # examples of the first step, which tells whether a whole batch can be timed
 QUICK, SLOW = 0.05, 1.0  # seconds of that step: up to which one can, and from which not even it is timed again
@@ -38,7 +39,7 @@ class Estimate:
         rounds = -(-trials // jobs)
         whole = rounds * (self.training + self.judging + START)
         each = f"training {_time(self.training)}, evaluation {_time(self.judging)} each"
-        return f"{trials} trials, about {_time(whole)} with --jobs {jobs} ({each})"
+        return f"{counted(trials, 'trial')}, about {_time(whole)} with --jobs {jobs} ({each})"
 
 
 def estimate(scenario: Scenario, trial: Trial, leaderboards: Path | None, device: str = "cpu") -> Estimate:
@@ -93,7 +94,7 @@ def told(scenario: Scenario, trials: Sequence[Trial], leaderboards: Path | None,
     try:
         return estimate(scenario, trials[0], leaderboards, device).in_words(len(trials), jobs)
     except Exception:  # a run that works must not fail for want of a forecast
-        return f"{len(trials)} trials"
+        return counted(len(trials), "trial")
 
 
 def _time(seconds: float) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from bench.errors import Busy, TemperError
-from bench.files import write_text
+from bench.errors import Busy
+from bench.files import cannot_write, write_text
 from bench.records import Model
 from bench.scenario import Recipe, Ruleset, Scenario, Track
 
@@ -61,7 +61,7 @@ def locked(folder: Path) -> Iterator[None]:
     except Timeout:
         raise Busy(f"another process is working on this trial ({folder}); wait for it, or stop it first") from None
     except OSError as error:
-        raise TemperError(f"cannot work in {folder}: {error.strerror}") from None
+        raise cannot_write(folder, error) from None
     try:
         yield
     finally:

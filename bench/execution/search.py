@@ -12,6 +12,7 @@ from bench.execution.trials import Runner
 from bench.ranking.rows import FIELDS, read_board
 from bench.ranking.sequential import Look, look, nominal_levels
 from bench.records import Trial, find_record
+from bench.words import counted
 
 
 @dataclass
@@ -47,9 +48,9 @@ def run_missing(runner: Runner, trials: list[Trial]) -> list[str]:
     runner.tidy(trials)
     missing, outdated = runner.missing(trials), runner.outdated(trials)
     if len(missing) < len(trials):
-        print(f"{len(trials) - len(missing)} of {len(trials)} trials are recorded already", file=sys.stderr)
+        print(f"{len(trials) - len(missing)} of {counted(len(trials), 'trial')} recorded already", file=sys.stderr)
     if outdated:
-        print(f"{len(outdated)} of them were judged by an earlier protocol: judging again", file=sys.stderr)
+        print(f"{counted(len(outdated), 'trial')} judged by an earlier protocol: judging again", file=sys.stderr)
     if len(missing) > 1:
         print(told(runner.scenario, missing, runner.leaderboards, runner.device, runner.jobs), file=sys.stderr)
     return runner.run(missing + outdated) + runner.failures(trials)

@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from bench.errors import TemperError
 from bench.execution.job import FAILURE, RESULTS, Job
 from bench.execution.pool import Pool
-from bench.files import write_text
+from bench.files import write_text, writing
 from bench.hashing import derive, digest
 from bench.method import METHODS, make_method
 from bench.records import Model, TrainingRecord
@@ -139,7 +139,8 @@ class Tuner:
             raise TemperError("`temper tune` needs Optuna: pip install temper-bench[tune]") from None
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         folder = self._folder(method)
-        folder.mkdir(parents=True, exist_ok=True)
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         return optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(folder / "study.log"))),
             study_name=method,

@@ -16,6 +16,7 @@ from bench.method import METHODS, MethodInfo
 from bench.registry import file_of
 from bench.scenario import Track
 from bench.skeleton import NAME
+from bench.words import counted
 
 REQUIRED = ("version", "family", "reference")
 CREDITS = ("authors", "licence")  # required of a submission too
@@ -91,7 +92,7 @@ def read_submission(content: bytes) -> Source:
     problems = list(source.problems)
     if not problems:
         if len(source.names) > 1:
-            problems.append(f"the file registers {len(source.names)} methods; submit one file a method")
+            problems.append(f"the file registers {counted(len(source.names), 'method')}; submit one file a method")
         assert source.info is not None
         written = (*REQUIRED, *CREDITS)
         problems += [f"@register needs {name}=, as text" for name in written if not getattr(source.info, name)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from bench.errors import TemperError
-from bench.files import cache
+from bench.files import UNWRITABLE, cache, cannot_write
 from bench.threat import Threat
 
 
@@ -32,4 +32,6 @@ def load_from_zoo(name: str, threat: Threat) -> nn.Module:
     except (KeyError, ValueError) as error:
         raise TemperError(f"RobustBench has no model {model!r} for {dataset or 'cifar10'}, {threat.norm}") from error
     except OSError as error:
+        if error.errno in UNWRITABLE:
+            raise cannot_write(cache() / "robustbench", error) from None
         raise TemperError(f"the weights of {name} could not be downloaded: {error}") from None

@@ -129,7 +129,12 @@ def test_listings_in_json(temper):
     assert all(row.keys() >= METHOD_KEYS for row in methods)
     scenarios = {row["name"]: row for row in json.loads(temper("scenarios", "--json").out)}
     assert all(row.keys() >= SCENARIO_KEYS for row in scenarios.values())
-    assert scenarios["digits-linf"]["fingerprint"] == load_scenario("digits-linf").train_fingerprint()
+    digits = load_scenario("digits-linf")
+    assert scenarios["digits-linf"]["fingerprint"] == digits.train_fingerprint()
+    assert scenarios["digits-linf"]["train_fingerprint"] == digits.train_fingerprint()
+    assert scenarios["digits-linf"]["protocol_fingerprint"] == digits.protocol_fingerprint()
+    sheet = temper("scenarios", "digits-linf").out
+    assert digits.train_fingerprint() in sheet and digits.protocol_fingerprint() in sheet
     one = json.loads(temper("scenarios", "digits-linf", "--json").out)
     assert 8 <= one["robust_r"] <= 16
     facts = json.loads(temper("doctor", "--json").out)
@@ -217,3 +222,13 @@ def test_a_method_that_breaks_the_contract_fails_the_check(temper, tmp_path):
     result = temper("methods", "check", "broken", "--file", file)
     assert result.code == 2
     assert "broken.py does not load: ModuleNotFoundError" in result.err
+
+
+def test_a_cache_that_cannot_be_written_is_one_line_that_says_what_to_do(tiny, student, temper, monkeypatch):
+    place = tiny.with_name("file")
+    place.write_text("in the place of the cache")
+    monkeypatch.setenv("TEMPER_CACHE", str(place))
+    refused = temper("evaluate", student[1], "--scenario", tiny)
+    assert refused.code == 2
+    assert "--state FOLDER or TEMPER_CACHE=FOLDER chooses another place than" in refused.err
+    assert str(place) in refused.err and "Traceback" not in refused.err

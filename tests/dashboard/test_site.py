@@ -1,6 +1,8 @@
 """The static export: links that work from a file, nothing of another host, nothing of a record read as markup."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -122,3 +124,11 @@ def test_text_of_records_stays_text(fill: Fill, leaderboards: Path, tmp_path: Pa
     assert "<img src=x" not in shown and "&lt;img src=x" in shown
     assert all(page.parent == tmp_path / "site" for page in pages)
     assert not list(tmp_path.glob("*.html"))
+
+
+def test_the_command_says_where_the_site_is_and_nothing_else(fill: Fill, leaderboards: Path, tmp_path: Path) -> None:
+    fill({"trades": 0.8, "pgd-at": 0.75}, seeds=1)
+    command = [sys.executable, "-m", "bench.cli.main", "export-site", str(tmp_path / "site")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert "pages in" in done.stdout

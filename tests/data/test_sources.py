@@ -27,9 +27,11 @@ FULL = {"train": 55_000, "validation": 5_000, "test": 10_000}
 FASHION_MNIST_TEST = "5071b073bfcf80d1fccd89421ca42207d3363ac33c419eb7c0f166262b56c753"
 
 
-def spec(source: str, path: Path | None = None, shape: tuple[int, ...] = (3, 6, 5), name: str = "") -> DataSpec:
+def spec(
+    source: str, path: Path | None = None, shape: tuple[int, ...] = (3, 6, 5), name: str = "", classes: int = 10
+) -> DataSpec:
     split = {"train": 1, "validation": 1, "test": 1}
-    fields = {"source": source, "path": path, "shape": shape, "name": name, "classes": 10, "split": split}
+    fields = {"source": source, "path": path, "shape": shape, "name": name, "classes": classes, "split": split}
     return DataSpec.model_validate(fields)
 
 
@@ -187,7 +189,7 @@ def test_every_data_set_of_the_table_is_one_of_torchvision() -> None:
 # --- parquet
 
 
-def write_parquet(path: Path, x: Tensor, labels: dict[str, list[int]], struct_column: bool = True) -> None:
+def write_parquet(path: Path, x: Tensor, labels: dict[str, Any], struct_column: bool = True) -> None:
     encoded: list[Any] = [png(image) for image in x]
     column = [{"bytes": content, "path": None} for content in encoded] if struct_column else encoded
     pq.write_table(pa.table({**labels, "img": column}), path)
@@ -216,8 +218,30 @@ def test_parquet_labels_are_found_or_named(tmp_path: Path) -> None:
     both(tmp_path, pictures(2), {"fine_label": [1, 2], "coarse_label": [0, 0]})
     assert read("parquet", tmp_path)["train"][1].tolist() == [1, 2]
     assert read("parquet", tmp_path, name="coarse_label")["train"][1].tolist() == [0, 0]
-    with pytest.raises(TemperError, match="no integer column img, only fine_label, coarse_label: name it"):
+    with pytest.raises(TemperError, match="no column img of integers or text, only fine_label, coarse_label: name it"):
         read("parquet", tmp_path, name="img")
+
+
+def test_parquet_labels_of_text_are_numbered_in_sorted_order(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "train-0.parquet", pictures(2), {"label": ["dog", "ant"]})
+    write_parquet(tmp_path / "train-1.parquet", pictures(1), {"label": pa.array(["cat"]).dictionary_encode()})
+    write_parquet(tmp_path / "test.parquet", pictures(2), {"label": ["dog", "cat"]})
+    parts = read("parquet", tmp_path, classes=3)
+    assert parts["train"][1].tolist() == [2, 0, 1]
+    assert parts["test"][1].tolist() == [2, 1]
+    with pytest.raises(TemperError, match=r"has 3 classes \(ant, cat, dog\), and data.classes = 4"):
+        read("parquet", tmp_path, classes=4)
+    write_parquet(tmp_path / "test.parquet", pictures(1), {"label": ["emu"]})
+    with pytest.raises(TemperError, match=r"row 0 of .*test.parquet has a label 'emu' that the training part lacks"):
+        read("parquet", tmp_path, classes=3)
+
+
+def test_parquet_labels_are_of_one_kind_in_both_parts(tmp_path: Path) -> None:
+    for train, test in ((["a", "b"], [0, 1]), ([0, 1], ["a", "b"])):
+        write_parquet(tmp_path / "train.parquet", pictures(2), {"label": train})
+        write_parquet(tmp_path / "test.parquet", pictures(2), {"label": test})
+        with pytest.raises(TemperError, match=f"has a label {test[0]!r} that the training part lacks"):
+            read("parquet", tmp_path, classes=2)
 
 
 def test_parquet_turns_colour_to_grey_and_back(tmp_path: Path) -> None:
@@ -268,35 +292,37 @@ def test_folders_of_images_are_a_pool_with_classes_in_the_order_of_names(tmp_pat
     write_folder(tmp_path, pictures(3), ["dog", "cat", "dog"])
     (tmp_path / "cat" / "notes.txt").write_text("no image")
     (tmp_path / ".cache").mkdir()
-    assert same(read("folder", tmp_path)["all"], pictures(3)[[1, 0, 2]], [0, 1, 1])
+    assert same(read("folder", tmp_path, classes=2)["all"], pictures(3)[[1, 0, 2]], [0, 1, 1])
+    with pytest.raises(TemperError, match=r"has 2 classes \(cat, dog\), and data.classes = 10: correct it"):
+        read("folder", tmp_path)
 
 
 def test_folders_may_have_a_training_and_a_test_part(tmp_path: Path) -> None:
     write_folder(tmp_path / "train", pictures(3), ["ant", "cat", "dog"])
     write_folder(tmp_path / "test", pictures(1, seed=1), ["dog"])
-    parts = read("folder", tmp_path)
+    parts = read("folder", tmp_path, classes=3)
     assert same(parts["train"], pictures(3), [0, 1, 2])
     assert same(parts["test"], pictures(1, seed=1), [2])
     write_folder(tmp_path / "test", pictures(1), ["emu"])
     with pytest.raises(TemperError, match="a class 'emu' that the training part lacks"):
-        read("folder", tmp_path)
+        read("folder", tmp_path, classes=3)
 
 
 def test_folders_say_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(TemperError, match="no images in the folders of"):
-        read("folder", tmp_path)
-    write_folder(tmp_path, pictures(1), ["cat"])
+        read("folder", tmp_path, classes=2)
+    write_folder(tmp_path, pictures(2), ["cat", "dog"])
     (tmp_path / "cat" / "0.png").write_bytes(png(pictures(1)[0])[:-30])
     with pytest.raises(TemperError, match=r"cat/0.png is not an image, or is damaged"):
-        read("folder", tmp_path)
+        read("folder", tmp_path, classes=2)
     Image.fromarray(np.zeros((6, 5), dtype=np.uint16)).save(tmp_path / "cat" / "0.png")
     with pytest.raises(TemperError, match="more than 8 bits"):
-        read("folder", tmp_path, shape=(1, 6, 5))
+        read("folder", tmp_path, shape=(1, 6, 5), classes=2)
     with pytest.raises(TemperError, match="is not a folder"):
         read("folder", tmp_path / "cat" / "0.png")
     (tmp_path / "train").mkdir()
     with pytest.raises(TemperError, match=r"has train/ but not the other"):
-        read("folder", tmp_path)
+        read("folder", tmp_path, classes=2)
 
 
 # --- tensors

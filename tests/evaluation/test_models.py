@@ -270,7 +270,7 @@ def test_rounding_outside_the_bounds_is_clipped_and_said(net, some, verdict) -> 
     x[0, 0, 0, 0], x[1, 0, 0, 0] = -9e-7, 1 + 9e-7
     before = x.clone()
     found = bench.evaluate(net, x, some[1], **FAST)
-    assert found.notes == ("2 numbers of x lay outside [0, 1] by rounding and were clipped",)
+    assert found.notes == ("clipped 2 numbers of x, outside [0, 1] by rounding",)
     assert 0 <= found.adversarial.min() <= found.adversarial.max() <= 1
     assert torch.equal(x, before)
     x[0, 0, 0, 0] = -2e-6

@@ -213,7 +213,7 @@ def test_few_classes_are_attacked_and_labelled(classes: int, targets: int) -> No
         x = torch.rand(6, 1, 8, 8)
     y = net(x).argmax(1)
     found = evaluate(net, x, y, threat=Linf(0.01))
-    notes = [f"{targets} targets instead of 9, of {classes} classes"]
+    notes = [f"{targets} target{'s' * (targets > 1)} instead of 9, of {classes} classes"]
     if classes < 4:
         notes.append("margin instead of the targeted DLR loss, which needs 4 classes")
     assert found.deviations == tuple(notes)

@@ -58,4 +58,4 @@ def test_without_a_forecast_the_run_goes_on(tiny, temper, here, monkeypatch) -> 
 def test_times_in_words(seconds: float, words: str) -> None:
     assert estimate._time(seconds) == words
     told = Estimate(seconds, seconds).in_words(1, 4)
-    assert told.startswith("1 trials, about ") and f"training {words}, evaluation {words} each" in told
+    assert told.startswith("1 trial, about ") and f"training {words}, evaluation {words} each" in told

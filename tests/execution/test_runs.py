@@ -54,7 +54,7 @@ def test_a_run_leaves_records_that_verify_and_a_board(tiny, temper, board, here)
         assert row["robust_low"] <= row["robust"] <= row["robust_high"]
 
     again = temper("run", tiny, "--method", "natural", "--seeds", 2)
-    assert "2 of 2 trials are recorded already" in again.err
+    assert "2 of 2 trials recorded already" in again.err
     student = load_student(folders[0], scenario=tiny)
     assert not student.training
 

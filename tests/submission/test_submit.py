@@ -13,10 +13,10 @@ from bench import leaderboard
 from bench.dashboard.submitted import submission_blocks
 from bench.dashboard.view import View
 from bench.errors import TemperError
-from bench.method import FILES
 from bench.ranking.collect import collect
 from bench.ranking.rows import read_board
 from bench.records import Audit, RunRecord, SubmissionRecord, read_record
+from bench.registry import FILES
 from bench.scenario import Scenario, load_scenario
 from bench.submission.audits import AUDITED, confirming_seed, gap_audit
 from bench.submission.entry import Entry

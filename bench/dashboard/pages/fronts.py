@@ -20,6 +20,7 @@ from bench.dashboard.widgets import choose_board, choose_many, choose_whether
 from bench.ranking.statistics import front, mean_interval, moderated_variance
 from bench.ranking.words import DASH
 from bench.scenario import Tier
+from bench.words import counted
 
 ROBUST, CLEAN = "robust accuracy, %", "clean accuracy, %"
 NEAR = 20  # points below the best, within which rows are shown
@@ -150,7 +151,8 @@ def _section(points: pd.DataFrame, x: str, key: str, shown: Shown) -> list[Block
     words, near = front_finding(points, what), points["y"] >= points["y"].max() - NEAR
     seen = points if shown.everything else points[near]
     outside = len(points) - len(seen)
-    beyond = f"{outside} rows more than {NEAR} points below the best are outside the chart." if outside else ""
+    far = f"{counted(outside, 'row')} more than {NEAR} points below the best: outside the chart."
+    beyond = far if outside else ""
     return [
         Finding(words, beyond),
         Chart(front_chart(seen, x, ROBUST), f"Scatter of {what}, a point a row. {words}", key, picks=True),

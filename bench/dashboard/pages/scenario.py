@@ -136,7 +136,7 @@ def _made_by(scenario: Scenario, role: str) -> str:
     spec = scenario.teachers[role]
     if spec.zoo:
         return spec.zoo
-    return f"{spec.recipe.method}, {spec.recipe.epochs:g} epochs" if spec.recipe else "outside"
+    return spec.recipe.in_words() if spec.recipe else "outside"
 
 
 def _fingerprints(scenario: Scenario) -> list[Block]:
