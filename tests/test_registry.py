@@ -107,7 +107,7 @@ def test_a_thing_given_by_its_place_is_imported_when_it_is_asked_for(
     ("name", "hint"),
     [
         ("rslda", "unknown method 'rslda'; did you mean rslad?"),
-        ("RSLAD", "unknown method 'RSLAD'; did you mean rslad?"),
+        ("RSLAD", "unknown method 'RSLAD'; did you mean rslad or trades?"),
         ("pgd_at", "unknown method 'pgd_at'; did you mean pgd-at?"),
         ("zzz", "unknown method 'zzz'; known: pgd-at, rslad, trades"),
     ],

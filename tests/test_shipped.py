@@ -26,6 +26,11 @@ def test_every_record_verifies():
     assert [problem for folder in FOLDERS for problem in verify_folder(folder)] == []
 
 
+def test_the_readme_s_picture_shows_today_s_records():
+    picture = runpy.run_path(str(ROOT / "scripts" / "picture.py"))
+    assert picture["carried"](picture["PICTURE"]) == picture["facts"](), "run `python scripts/picture.py`"
+
+
 def test_every_record_was_made_by_committed_code():
     assert {read_record(folder).surroundings.dirty for folder in FOLDERS} == {False}
 

@@ -174,8 +174,8 @@ def test_a_second_successor_or_another_reason_is_refused(root, current, earlier)
     ("marks", "says"),
     [
         ({0: {"retracted": "  "}}, "retracted without a reason"),
-        ({0: {"superseded_by": "0123456789abcdef"}}, "which is no record of this scenario here"),
-        ({0: {"superseded_by": "../../../.."}}, "which is no record of this scenario here"),
+        ({0: {"superseded_by": "0123456789abcdef"}}, "which is not a record of this scenario here"),
+        ({0: {"superseded_by": "../../../.."}}, "which is not a record of this scenario here"),
         ({0: {"superseded_by": 0}}, "superseded in a circle"),
         ({0: {"superseded_by": 1}, 1: {"superseded_by": 0}}, "superseded in a circle"),
         ({0: {"superseded_by": 1}}, "which is of another seed"),

@@ -149,7 +149,7 @@ def test_files_that_are_none_are_refused(desk: Desk, folder: Path, leave: Any, w
 def test_offers_that_are_none_are_refused(desk: Desk, folder: Path, event: dict[str, Any]) -> None:
     save_weights(folder / "scratch" / "offer.safetensors", weights(desk))
     said = {"offer": "", "step": 1, "progress": 0.5} | event if event else {"offer": ""}
-    with pytest.raises(Refused, match="no candidate"):
+    with pytest.raises(Refused, match="not a candidate"):
         desk.judge(said)
 
 
