@@ -196,6 +196,17 @@ def test_a_callable_is_put_into_eval_mode_and_back(some) -> None:
     assert inside.training
 
 
+def test_a_teacher_is_put_into_eval_mode_and_back(net, some) -> None:
+    teacher = cnn((1, 8, 8), 10, widths=[8, 8], strides=[2, 2])
+    options = {"threat": Linf(EPS), "protocol": "screen"}
+    found = [bench.evaluate(net, *some, teacher=teacher.train(mode), **options) for mode in (True, False)]
+    assert found[0].diagnostics["transfer"] == found[1].diagnostics["transfer"]
+    before = teacher.train()[1].running_mean.clone()
+    bench.evaluate(net, *some, teacher=teacher, **options)
+    assert teacher.training
+    assert torch.equal(teacher[1].running_mean, before)
+
+
 def test_other_stateless_models_do_not_share_what_was_saved(net, some, tmp_path) -> None:
     other = copy.deepcopy(net)
     other[0].weight.data.neg_()
