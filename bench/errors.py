@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from bench.words import printable
+
 NEAR = 0.54  # of 1: how alike two names are, of which one is suggested for the other
 SHOWN = 12  # known names that an error lists
 
@@ -27,6 +29,20 @@ class Diverged(TemperError):
 
 class Busy(TemperError):
     """Another process is working on the same trial."""
+
+
+class Refused(TemperError):
+    """A submission was stopped, or cannot be taken, by its own fault; the words, which may be a stranger's, are
+    printable."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(printable(words))
+
+
+class Problem(str):
+    """What went wrong with a trial, in a line; whether a submission was refused, or something here failed."""
+
+    refused = False
 
 
 def unknown(kind: str, name: str, known: Iterable[str], otherwise: str = "") -> TemperError:

@@ -93,16 +93,18 @@ class Registry(Generic[T]):
 
 def run_files() -> dict[str, str]:
     """Run the files of `TEMPER_METHODS` that this process has not run yet; those that do not load, and why."""
-    broken = {}
-    for name in filter(None, os.environ.get(FILES, "").split(os.pathsep)):
-        if Path(name).resolve() not in _run:
+    for file in named_files():
+        if file not in _run:
             try:
-                run_file(Path(name))
+                run_file(file)
             except Exception as error:
-                _run[Path(name).resolve()] = f"{type(error).__name__}: {error}"
-        if problem := _run[Path(name).resolve()]:
-            broken[name] = problem
-    return broken
+                _run[file] = f"{type(error).__name__}: {error}"
+    return {str(file): _run[file] for file in named_files() if _run[file]}
+
+
+def named_files() -> list[Path]:
+    """The files of `TEMPER_METHODS`."""
+    return [Path(name).resolve() for name in os.environ.get(FILES, "").split(os.pathsep) if name]
 
 
 def run_file(file: Path) -> None:

@@ -51,7 +51,7 @@ def use_files(files: list[Path] | None) -> None:
     if not files:
         return
     from bench.method import METHODS
-    from bench.registry import FILES, run_file
+    from bench.registry import FILES, named_files, run_file
 
     list(METHODS)
     for file in files:
@@ -59,8 +59,7 @@ def use_files(files: list[Path] | None) -> None:
             run_file(file)
         except Exception as error:
             raise TemperError(f"{file} does not load: {type(error).__name__}: {error}") from None
-        before = os.environ.get(FILES)
-        os.environ[FILES] = os.pathsep.join([str(file.resolve()), *([before] if before else [])])
+        os.environ[FILES] = os.pathsep.join(map(str, dict.fromkeys([file.resolve(), *named_files()])))
 
 
 def print_json(value: Any) -> None:

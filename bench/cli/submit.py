@@ -41,11 +41,11 @@ def submit(
     The method runs in a sandbox (bubblewrap) without network, sees the training split alone, and hands back tensors.
     Exit code 1 when it is refused, with the reason.
     """
+    from bench.errors import Refused
     from bench.records import local_leaderboards
     from bench.scenario import load_scenario
-    from bench.submission.entry import Entry
+    from bench.submission.entry import Entry, fault
     from bench.submission.landing import landing
-    from bench.submission.sandbox import Refused
 
     use_files(file)
     where = local_leaderboards(leaderboards)
@@ -63,7 +63,7 @@ def submit(
         seeds = counted(entry.scenario.seeds, "seed")
         say(f"3. {seeds} and one drawn now are trained in sandboxes and evaluated outside:")
         if problems := entry.run(where, jobs):
-            raise Refused("\n".join(problems))
+            raise fault(problems)
     except Refused as refusal:
         if json:
             print_json({"refused": str(refusal)})

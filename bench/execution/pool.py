@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from bench.errors import TemperError
+from bench.errors import Problem, Refused, TemperError
 from bench.execution.job import STAGES, done
 from bench.files import writing
 
@@ -57,7 +57,7 @@ class Pool:
                         finish(folder)
                         bars.console.print(f"{title}: done", highlight=False)
                     except TemperError as error:
-                        problems.append(f"{title}: {error}")
+                        problems.append(_problem(title, error))
                         bars.console.print(f"[red]{title}:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
                     bars.advance(overall)
             except KeyboardInterrupt:
@@ -95,7 +95,7 @@ class Pool:
         with self._guard:
             self._running.discard(process)
         if code:
-            raise Stopped(_why(stage, code, last[0] if last else "", folder))
+            raise last[0] if last else Stopped(_why(stage, code, folder))
 
     def _stop(self) -> None:
         """Ask every running stage to save its state, and wait until it did."""
@@ -108,7 +108,7 @@ class Pool:
             process.wait()
 
 
-def _events(process: subprocess.Popen[str], stage: str, report: Report) -> Iterator[str]:
+def _events(process: subprocess.Popen[str], stage: str, report: Report) -> Iterator[TemperError]:
     """The errors that a stage tells of; its progress goes to `report`."""
     assert process.stdout is not None
     for line in process.stdout:
@@ -116,15 +116,21 @@ def _events(process: subprocess.Popen[str], stage: str, report: Report) -> Itera
             event = json.loads(line)
         except ValueError:
             continue
-        if "error" in event:
-            yield event["error"]
+        if "refused" in event:
+            yield Refused(event["refused"])
+        elif "error" in event:
+            yield Stopped(event["error"])
         elif "done" in event:
             report(stage, event["done"])
 
 
-def _why(stage: str, code: int, error: str, folder: Path) -> str:
-    if error:
-        return error
+def _problem(title: str, error: TemperError) -> Problem:
+    problem = Problem(f"{title}: {error}")
+    problem.refused = isinstance(error, Refused)
+    return problem
+
+
+def _why(stage: str, code: int, folder: Path) -> str:
     if code in (130, -2, -15):
         return f"{stage} was interrupted; its state is saved, and the same command continues"
     if code == -9:

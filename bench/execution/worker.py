@@ -1,7 +1,8 @@
 """The processes that train and evaluate: `python -m bench.execution.worker train|evaluate FOLDER`.
 
 Training and evaluation never share a process, so nothing that trains can reach the test split. Each tells how far it is
-as JSON lines on standard output; a mistake of the user's ends it with `{"error": ...}` and exit code 2.
+as JSON lines on standard output; a mistake of the user's ends it with `{"error": ...}` and exit code 2, a refusal of a
+submission with `{"refused": ...}` and exit code 1.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import signal
 import sys
 from pathlib import Path
 
-from bench.errors import TemperError
+from bench.errors import Refused, TemperError
 from bench.execution.job import Job, locked
 
 
@@ -42,6 +43,9 @@ def main(stage: str, folder: Path) -> int:
                 from bench.execution.judge import judge
 
                 judge(job, folder)
+    except Refused as error:
+        tell(refused=str(error))
+        return 1
     except TemperError as error:
         tell(error=str(error))
         return 2

@@ -28,6 +28,7 @@ from bench.testing import Subject, check_subject
 from bench.training.selection import Candidate
 
 SOURCE, DATA, OFFER = "method.py", "train.safetensors", "offer.safetensors"
+BESIDE = "beside-"  # files that register what the scenario uses
 WATCHED = {
     "torch.autograd",
     "torch.func",
@@ -40,10 +41,13 @@ WATCHED = {
 
 
 def main(stage: str) -> int:
-    """Run one stage; returns the exit code."""
+    """Run one stage; returns the exit code. Before it is ready, nothing of the method's has run."""
+    tell(ready=True)
     try:
         job = Job.read(Path())
         list(METHODS)
+        for file in sorted(GIVEN.glob(f"{BESIDE}*.py")):
+            run_file(file)
         before = harness_code()
         run_file(GIVEN / SOURCE)
         if stage == "describe":

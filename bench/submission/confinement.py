@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from bench.data import Split, load
-from bench.errors import TemperError
+from bench.errors import Refused, TemperError
 from bench.execution.job import FAILURE, RESULTS, SURROUNDINGS, Job
 from bench.execution.surroundings import surroundings
 from bench.execution.train import make_deterministic
@@ -25,14 +25,17 @@ from bench.files import replacing, write_bytes, write_text
 from bench.method import make_method
 from bench.networks import build, load_weights, save_weights
 from bench.records import CandidateRecord
+from bench.registry import named_files
 from bench.submission.audits import compute_audit
-from bench.submission.confined import DATA, OFFER, SOURCE
-from bench.submission.sandbox import GIB, GIVEN, Limits, Refused, Sandbox, printable
+from bench.submission.confined import BESIDE, DATA, OFFER, SOURCE
+from bench.submission.sandbox import GIB, GIVEN, Limits, Sandbox
+from bench.submission.shown import search_path
 from bench.submission.taken import STEPS, take, take_curve, take_result
 from bench.teachers import weights_path
 from bench.training import checkpoint
 from bench.training.loop import Trainer
 from bench.training.selection import Candidate, Selection, judge_on
+from bench.words import printable
 
 START = 15.0  # seconds of CPU time that starting and saving take on top
 FACTOR = 4.0  # of the CPU time that PGD-AT needs for the same passes; the dearest honest method needs 3
@@ -52,6 +55,7 @@ def run_confined(stage: str, job: Job, folder: Path, desk: Desk | None = None) -
     inside.write(scratch)
     given = {SOURCE: folder / SOURCE, DATA: _training_split(job, folder)}
     given |= {name: weights_path(job.scenario, name) for name in job.scenario.teachers}
+    given |= {f"{BESIDE}{number}.py": file for number, file in enumerate(_beside(folder))}
     listener = _Listener(desk)
     sandbox = Sandbox(scratch, given, desk.limits if desk else Limits(cpu_seconds=600, seconds=1800), _gpu(job))
     if desk:
@@ -61,6 +65,8 @@ def run_confined(stage: str, job: Job, folder: Path, desk: Desk | None = None) -
     finally:
         if desk:
             desk.save()
+    if not listener.ready:
+        raise _cannot_start(errors)
     if listener.error:
         raise Refused(listener.error)
     if code:
@@ -89,6 +95,7 @@ class _Listener:
 
     desk: Desk | None
     error: str = ""
+    ready: bool = False  # whether all that a stage needs was imported, before anything of the method ran
 
     def __post_init__(self) -> None:
         self.told: dict[str, Any] = {}
@@ -100,7 +107,9 @@ class _Listener:
             return None
         if not isinstance(event, dict):
             return None
-        if "error" in event:
+        if "ready" in event:
+            self.ready = True
+        elif "error" in event:
             self.error = printable(str(event["error"]))[:1000]
         elif "offer" in event and self.desk:
             return self.desk.judge(event)
@@ -245,6 +254,23 @@ class Desk:
         broken = [key for key, tensor in self.network.state_dict().items() if not tensor.isfinite().all()]
         if broken:
             raise Refused(f"tensor {broken[0]!r} of {name} is not finite")
+
+
+def _beside(folder: Path) -> list[Path]:
+    """The files of `--file`, which hold what the scenario uses; not the submission itself."""
+    return [file for file in named_files() if file.read_bytes() != (folder / SOURCE).read_bytes()]
+
+
+def _cannot_start(errors: str) -> TemperError:
+    """The error of a sandbox in which Temper itself does not start, from what went to standard error."""
+    lines = errors.strip().splitlines() or ["nothing on standard error"]
+    files = [line.split('"')[1] for line in lines if line.lstrip().startswith('File "')]
+    where = f", in {files[-1]}" if files else ""
+    seen = ", ".join(map(str, search_path()))
+    return TemperError(
+        f"Temper cannot start in its sandbox (no fault of the method): {lines[-1][:500]}{where}; it looks in {seen}: "
+        "install Temper and its packages into one environment, or name theirs in PYTHONPATH"
+    )
 
 
 def _line(candidate: Candidate) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from bench.data import load
-from bench.errors import TemperError
+from bench.errors import Problem, Refused, TemperError
 from bench.evaluation import evaluate
 from bench.execution.job import FAILURE, RESULTS, Job
 from bench.execution.judge import load_network
@@ -35,7 +35,6 @@ from bench.registry import file_of
 from bench.scenario import Scenario
 from bench.submission.audits import confirming_seed, gap_audit
 from bench.submission.confinement import AUDITS, run_confined
-from bench.submission.sandbox import Refused
 from bench.submission.source import Source, read_submission
 from bench.testing import CHECKS
 from bench.training.loop import ROLES
@@ -120,7 +119,7 @@ class Entry:
         job.write(work)
         write_bytes(work / "method.py", self.source)
         if problems := Pool(1, ("train",)).run([(f"{self.info.name}, rehearsal", work)], lambda folder: None):
-            raise Refused(problems[0])
+            raise fault(problems)
         if (work / FAILURE).exists():
             raise Refused((work / FAILURE).read_text().strip())
         training = TrainingRecord.model_validate_json((work / RESULTS["train"]).read_text())
@@ -220,6 +219,12 @@ class _Described:
     def model_dump(self, mode: str) -> dict[str, Any]:
         """The hyper-parameters."""
         return self.hyperparameters
+
+
+def fault(problems: list[str]) -> TemperError:
+    """The error for what went wrong in trials: a refusal, unless nothing of it was the submission's fault."""
+    refused = any(isinstance(each, Problem) and each.refused for each in problems)
+    return (Refused if refused else TemperError)("\n".join(problems))
 
 
 def _drawn(read: Source, scenario: Scenario, leaderboards: Path) -> str:

@@ -7,7 +7,6 @@ import os
 import resource
 import shutil
 import signal
-import site
 import stat
 import subprocess
 import sys
@@ -17,15 +16,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
-from bench.errors import TemperError
-from bench.files import PACKAGE
+from bench.errors import Refused, TemperError
+from bench.submission.shown import masked, readable, search_path
+from bench.words import printable
 
-SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/alternatives")
-HIDDEN = ("/usr/share/datasets", "/usr/share/doc", "/usr/local/share")  # data sets of the system
 POLL = 0.1  # seconds between two looks at what the processes use
 MOST = 4096  # processes and threads that the kernel lets start between two looks, unless its user is root
 SCRATCH, GIVEN = Path("/scratch"), Path("/given")  # what the folders of a sandbox are called inside it
@@ -34,13 +31,6 @@ BLOCK, DEPTH = 4096, 16  # bytes that a file costs at least, and folders inside 
 
 
 Answer = Callable[[bytes], bytes | None]  # a line of output to what is written to standard input
-
-
-class Refused(TemperError):
-    """The process was stopped, or what it left cannot be taken; the words, which may be a stranger's, are printable."""
-
-    def __init__(self, words: str) -> None:
-        super().__init__(printable(words))
 
 
 @dataclass(frozen=True)
@@ -172,9 +162,9 @@ class Sandbox:
     def _isolated(self) -> list[str]:
         """bubblewrap and the file system that it builds."""
         command = [*_bwrap(), "--tmpfs", "/", "--size", str(self.limits.disk), "--tmpfs", "/tmp"]
-        for path in _readable():
+        for path in readable():
             command += ["--ro-bind", str(path), str(path)]
-        for path in _masked():
+        for path in masked():
             empty = ["--tmpfs", str(path), "--remount-ro", str(path)]
             command += empty if path.is_dir() else ["--ro-bind", os.devnull, str(path)]
         command += ["--proc", "/proc", "--dev", "/dev"]
@@ -191,8 +181,7 @@ class Sandbox:
     def _environment(self) -> dict[str, str]:
         """Nothing of ours but where Temper's code is: no secret, no name of a folder of records."""
         threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-        paths = os.pathsep.join(dict.fromkeys(str(place.parent) for place in _code()))
-        python = {"PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
+        python = {"PYTHONPATH": os.pathsep.join(map(str, search_path())), "PYTHONDONTWRITEBYTECODE": "1"}
         return threads | python | {"PATH": "/usr/bin:/bin", "HOME": str(SCRATCH)}
 
 
@@ -219,27 +208,6 @@ def _bwrap() -> list[str]:
         ),
         *("--hostname", "sandbox", "--die-with-parent", "--new-session", "--cap-drop", "ALL"),
     ]
-
-
-def _code() -> list[Path]:
-    """The folders of Temper's code: the harness, and the methods that ship."""
-    found = find_spec("methods")
-    return [PACKAGE, *(Path(place) for place in (found.submodule_search_locations or () if found else ()))]
-
-
-def _readable() -> list[Path]:
-    """What a sandbox sees of this machine: the system, Python with its packages, Temper's code; outer before inner."""
-    packages = [*site.getsitepackages(), sys.prefix, sys.base_prefix]
-    places = {Path(place) for place in (*SYSTEM, *packages)} | set(_code())
-    return sorted(place for place in places if place.exists())
-
-
-def _masked() -> list[Path]:
-    """What it must not see of that: data sets, records, and verdicts on teachers, which hold test labels."""
-    packages = [Path(place) for place in site.getsitepackages()]
-    inside = [place / "sklearn" / "datasets" / part for place in packages for part in ("data", "tests", "images")]
-    shipped = [PACKAGE / "_shipped", *sorted((PACKAGE / "teachers" / "weights").glob("*.parquet"))]
-    return [place for place in (*inside, *shipped, *map(Path, HIDDEN)) if place.exists()]
 
 
 def _usage(root: int, enough: int) -> _Usage:
@@ -335,8 +303,3 @@ def _end_of(file: IO[bytes], size: int = 4000) -> str:
     """The last of what was written to a file, as text without control characters."""
     file.seek(max(0, os.fstat(file.fileno()).st_size - size))
     return printable(file.read().decode(errors="replace"))
-
-
-def printable(text: str) -> str:
-    """Text of a stranger for a terminal: without control characters but newlines."""
-    return "".join(each for each in text if each.isprintable() or each == "\n")

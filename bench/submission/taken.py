@@ -11,8 +11,8 @@ from pathlib import Path
 from pydantic import BaseModel, Field, ValidationError
 
 from bench.budget import Meter
+from bench.errors import Refused
 from bench.records import TrainingRecord
-from bench.submission.sandbox import Refused
 
 TEXT = 2_000_000  # bytes of a result that is no tensor
 NAMES = 200  # of networks in a result, and characters of one

@@ -9,11 +9,12 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from bench.data import load
+from bench.errors import Refused
 from bench.execution.job import Job
 from bench.networks import build, save_weights
 from bench.scenario import Scenario, load_scenario
 from bench.submission.confinement import Desk, _inside, _Listener, _training_split, run_confined
-from bench.submission.sandbox import Limits, Refused, Sandbox
+from bench.submission.sandbox import Limits, Sandbox
 from bench.teachers import weights_path
 from tests.rogues.gallery import ROGUES, Rogue
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bench.errors import Refused
 from bench.execution.job import RESULTS
 from bench.execution.pool import Pool
 from bench.scenario import Scenario
@@ -15,7 +16,8 @@ from bench.skeleton import SKELETON
 from bench.submission import confinement, entry
 from bench.submission.confinement import Desk, _Listener
 from bench.submission.entry import Entry
-from bench.submission.sandbox import Refused, Sandbox, _masked, isolation_problem
+from bench.submission.sandbox import Sandbox, isolation_problem
+from bench.submission.shown import masked
 from bench.submission.source import read_source, read_submission
 from bench.submission.taken import take_curve, take_result
 from bench.testing import CHECKS
@@ -47,11 +49,11 @@ def run(code: str, folder: Path) -> tuple[int, str, list[str]]:
 
 @sandboxed
 def test_nothing_but_scratch_and_bounded_temporary_folders_can_be_written(tmp_path: Path):
-    masked = [str(path) for path in _masked() if path.is_dir()]
-    assert masked
+    hidden = [str(path) for path in masked() if path.is_dir()]
+    assert hidden
     code = f"""
 import os
-for path in ["/", "/given", "/dev", *{masked}]:
+for path in ["/", "/given", "/dev", *{hidden}]:
     try:
         open(os.path.join(path, "x"), "w")
         print("wrote to", path)

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 
 import bench
 from bench.data import load
+from bench.errors import Refused
 from bench.execution.judge import beside
 from bench.hashing import tensor_digest
 from bench.networks.cnn import cnn
@@ -23,7 +24,7 @@ from bench.scenario import Scenario, load_scenario
 from bench.submission import confinement
 from bench.submission.audits import compute_audit, gap_audit
 from bench.submission.entry import Entry
-from bench.submission.sandbox import Refused, isolation_problem
+from bench.submission.sandbox import isolation_problem
 from bench.submission.source import _needless, read_source, read_submission
 from bench.threat import Linf
 from bench.training.selection import measure

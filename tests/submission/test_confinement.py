@@ -11,12 +11,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from bench.errors import Refused
 from bench.execution.job import FAILURE, RESULTS, Job
 from bench.execution.train import train
 from bench.networks import read_weights, save_weights
 from bench.scenario import load_scenario
 from bench.submission.confinement import AUDITS, Desk, train_confined
-from bench.submission.sandbox import Refused, isolation_problem
+from bench.submission.sandbox import isolation_problem
 from tests.submission.files import PLAIN, written
 
 pytestmark = pytest.mark.skipif(bool(isolation_problem()), reason=isolation_problem())

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import site
+import subprocess
+import sys
 import time
+import venv
 from pathlib import Path
 
 import pytest
 
-from bench.submission.sandbox import Refused, Sandbox, isolation_problem
+from bench.errors import Refused
+from bench.files import PACKAGE
+from bench.submission.sandbox import Sandbox, isolation_problem
+from bench.submission.shown import masked, readable, search_path
 
 pytestmark = pytest.mark.skipif(bool(isolation_problem()), reason=isolation_problem() or "-")
 BOMBS = {  # as large as a machine bears where root runs them, whom the kernel does not limit
@@ -38,3 +46,41 @@ def _running(mark: str) -> list[str]:
         if mark in line:
             found.append(line)
     return found
+
+
+def venv_beside(folder: Path) -> Path:
+    """The interpreter of an environment that has its packages by a `.pth` line alone."""
+    place = folder / "venv"
+    venv.create(place, with_pip=False)
+    (packages,) = place.glob("lib/python3*/site-packages")
+    (packages / "others.pth").write_text("\n".join(site.getsitepackages()) + "\n")
+    return place / "bin" / "python"
+
+
+def test_packages_that_come_by_a_pth_line_are_seen(tmp_path: Path) -> None:
+    """And what must not be seen of them is not: scikit-learn's data."""
+    code = (
+        "from pathlib import Path; from bench.submission.sandbox import Sandbox\n"
+        "inside = 'import torch, bench, sklearn.datasets as d; from pathlib import Path; '"
+        ' \'print(*Path(d.__file__).parent.joinpath("data").glob("*"), file=__import__("sys").stderr)\'\n'
+        "print(Sandbox(Path('.')).run(['-c', inside]))"
+    )
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    paths = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}
+    run = subprocess.run([venv_beside(tmp_path), "-c", code], cwd=scratch, env=paths, capture_output=True, text=True)
+    assert (run.stdout.strip(), run.stderr) == ("(0, '\\n')", "")
+
+
+def test_what_a_path_may_hold_besides_packages_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packages, work = tmp_path / "packages", tmp_path / "work"
+    for folder in (packages / "leaderboards", packages / ".git", work / "bench"):
+        folder.mkdir(parents=True)
+    (work / "pyproject.toml").touch()
+    archive = tmp_path / "some.zip"
+    archive.touch()
+    added = [packages, archive, work, tmp_path / "nowhere", Path.home(), Path("/"), Path.cwd()]
+    monkeypatch.setattr(sys, "path", ["", *map(str, added), *sys.path])
+    assert {packages, archive} <= set(readable()) & set(search_path())
+    assert not {work, tmp_path / "nowhere", Path.home(), Path("/"), Path.cwd()} & set(readable())
+    assert {packages / "leaderboards", packages / ".git"} <= set(masked())

@@ -12,16 +12,17 @@ import pytest
 from bench import leaderboard
 from bench.dashboard.submitted import submission_blocks
 from bench.dashboard.view import View
-from bench.errors import TemperError
+from bench.errors import Problem, Refused, TemperError
 from bench.ranking.collect import collect
 from bench.ranking.rows import read_board
 from bench.records import Audit, RunRecord, SubmissionRecord, read_record
 from bench.registry import FILES
 from bench.scenario import Scenario, load_scenario
 from bench.submission.audits import AUDITED, confirming_seed, gap_audit
-from bench.submission.entry import Entry
+from bench.submission.entry import Entry, fault
 from bench.submission.landing import confirmation, landing
-from bench.submission.sandbox import Refused, isolation_problem
+from bench.submission.sandbox import isolation_problem
+from bench.submission.shown import readable, search_path
 from bench.verification import content_problems, verify_folder
 from tests.dashboard.conftest import write_records
 from tests.submission.files import PLAIN, written
@@ -86,6 +87,29 @@ def test_a_broken_contract_is_refused_with_its_clause(tiny: Path, temper: Callab
     result = temper("submit", written(tmp_path, text.replace('licence="MIT"', 'licence="MIT", passes="7"')), "-s", tiny)
     assert result.code == 1
     assert "Refused: method 'plain' breaks the contract: a step spends" in " ".join(result.out.split())
+
+
+@isolated
+def test_a_sandbox_that_lacks_a_package_is_no_refusal(
+    tiny: Path, temper: Callable, tmp_path: Path, monkeypatch
+) -> None:
+    """A package of that name which does not load stands for one that is missing."""
+    (tmp_path / "early" / "pydantic").mkdir(parents=True)
+    (tmp_path / "early" / "pydantic" / "__init__.py").write_text("import no_such_module\n")
+    monkeypatch.setattr("bench.submission.sandbox.search_path", lambda: [tmp_path / "early", *search_path()])
+    monkeypatch.setattr("bench.submission.sandbox.readable", lambda: [*readable(), tmp_path / "early"])
+    result = temper("submit", written(tmp_path), "-s", tiny, "--dry-run")
+    assert result.code == 2
+    assert "ModuleNotFoundError: No module named 'no_such_module', in" in result.err
+    assert str(tmp_path / "early" / "pydantic" / "__init__.py") in result.err
+    assert "Refused" not in result.out
+
+
+@pytest.mark.parametrize(("refused", "kind"), [(True, Refused), (False, TemperError)])
+def test_only_what_was_refused_is_a_refusal(refused: bool, kind: type) -> None:
+    problem = Problem("plain seed 0: it did not work")
+    problem.refused = refused
+    assert type(fault(["a stage was interrupted", problem])) is kind
 
 
 def test_a_file_that_is_not_ready_is_refused_with_every_reason(tiny: Path, temper: Callable, tmp_path: Path) -> None:
