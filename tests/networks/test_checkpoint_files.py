@@ -375,3 +375,30 @@ def test_torchvisions_networks_go_by_their_own_names(tmp_path: Path) -> None:
         torch.testing.assert_close(found.network(x), logits, atol=1e-5, rtol=0)
     with pytest.raises(TemperError, match="unknown torchvision model 'resnet19'; did you mean"):
         build(spec("torchvision:resnet19"), SHAPE, 10)
+
+
+@pytest.mark.parametrize("kind", [torch.tensor, list])
+def test_a_normalisation_beside_the_state_dict_is_used(kind: Callable[[Any], Any], tmp_path: Path) -> None:
+    network = used(Inside)
+    state = {name: tensor for name, tensor in state_of(network).items() if name not in ("mu", "sigma")}
+    found = loaded(tmp_path, {"net": state, "mean": kind([0.5, 0.4, 0.3]), "std": kind([0.2, 0.3, 0.25])})
+    agrees(network, found.network)
+
+
+def test_a_head_beside_its_backbone_is_one_network(tmp_path: Path) -> None:
+    network = used(ResNet)
+    state = {name if "linear" in name else f"backbone.{name}": tensor for name, tensor in state_of(network).items()}
+    agrees(network, loaded(tmp_path, prefixed(state, "module.")).network)
+
+
+def test_a_layer_without_weights_before_the_network_is_warned_of(tmp_path: Path) -> None:
+    state = prefixed(state_of(used(ResNet)), "1.")
+    says = "a layer without weights stands before the network"
+    assert any(says in line for line in loaded(tmp_path, state).told)
+    assert not any(says in line for line in loaded(tmp_path, state, width=4, mean=[0.5] * 3, std=[0.5] * 3).told)
+
+
+@pytest.mark.parametrize("mean", [torch.empty(3, device="meta"), torch.rand(3).to_sparse(), torch.rand(2)])
+def test_a_mean_that_is_none_is_an_unknown_tensor(mean: Tensor, tmp_path: Path) -> None:
+    with pytest.raises(TemperError, match="the network has no tensor 'mean'"):
+        loaded(tmp_path, state_of(used(ResNet)) | {"mean": mean, "std": torch.rand(3)})

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,10 @@ from bench.scenario import NetworkSpec
 
 __all__ = ["LoadedCheckpoint", "load_checkpoint", "load_into", "load_own"]
 
+BEFORE = (
+    "WARNING: its names say that a layer without weights stands before the network: if that normalises, "
+    "give --normalise MEANS,STDS"
+)
 CONSTANTS = ("mean", "std")
 VARIANTS: dict[str, tuple[dict[str, Any], str]] = {  # options to try when a network does not fit as it is, and why
     "preactresnet18": ({"norm": False}, "no batch norm before the last layer, as in pytorch-cifar"),
@@ -131,7 +136,7 @@ def _constants(spec: NetworkSpec, fitted: Fit) -> tuple[dict[str, Any], list[str
     own = {name: spec.options[name] for name in CONSTANTS if name in spec.options}
     found = fitted.normalisation
     if found is None:
-        return own, []
+        return own, [] if own or not re.search(r"(^|\.)[1-9]\d*\.$", fitted.prefix) else [BEFORE]
     what = f"the normalisation {found.names[0]!r} of the file, {said(found.mean, found.std)}{found.note}"
     return own or found.options, [f"left out {what}: yours is used" if own else f"put {what}, in front"]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from bench.networks.checkpoints.states import rank
 
-MEANS = ("mean", "means", "mu", "_mean", "mean_", "new_mean", "image_mean", "pixel_mean", "img_mean", "data_mean")
-STDS = ("std", "stds", "sigma", "_std", "std_", "new_std", "image_std", "pixel_std", "img_std", "data_std", "sd")
+PAIRS = (("mean", "std"), ("mean", "sigma"), ("mean", "stdev"), ("mu", "sigma"), ("mu", "std"))
+NEVER = ("running_mean", "num_batches_tracked")
 
 
 class Normalisation(NamedTuple):
@@ -36,13 +37,21 @@ def normalisations(tensors: Mapping[str, Tensor], channels: int) -> list[Normali
     """All pairs of a mean and a std for so many channels (or one number for all) that stand side by side."""
     found = []
     for name in sorted(tensors, key=lambda name: rank(name.rpartition(".")[0])):
-        parent, dot, last = name.rpartition(".")
-        beside = next((parent + dot + std for std in STDS if parent + dot + std in tensors), None)
-        if last in MEANS and beside:
-            means, stds = _numbers(tensors[name], channels), _numbers(tensors[beside], channels)
-            if means and stds and min(stds) > 0:
-                found.append(_in_unit_range((name, beside), means, stds))
+        for beside in _beside(name):
+            if beside in tensors:
+                means, stds = _numbers(tensors[name], channels), _numbers(tensors[beside], channels)
+                if means and stds and min(stds) > 0:
+                    found.append(_in_unit_range((name, beside), means, stds))
     return found
+
+
+def _beside(name: str) -> list[str]:
+    """The names that a std may have beside a mean of this name: `image_mean` and `image_std`; none for another name."""
+    parent, dot, last = name.rpartition(".")
+    if last in NEVER:
+        return []
+    words = {word.removesuffix("s") for word in last.split("_")}
+    return [parent + dot + last.replace(mean, std) for mean, std in PAIRS if mean in words]
 
 
 def said(mean: Sequence[float], std: Sequence[float]) -> str:
@@ -52,6 +61,8 @@ def said(mean: Sequence[float], std: Sequence[float]) -> str:
 
 def _numbers(tensor: Tensor, channels: int) -> list[float]:
     """A number per channel, or nothing where the tensor is none of (), (1,), (C,), (C, 1, 1), (1, C, 1, 1)."""
+    if tensor.is_meta or tensor.is_quantized or tensor.layout != torch.strided:
+        return []
     sides = [side for side in tensor.shape if side != 1]
     if sides not in ([], [channels]) or tensor.ndim > 5 or tensor.is_complex() or not tensor.double().isfinite().all():
         return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import NamedTuple
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from bench.networks.checkpoints.constants import Normalisation, normalisations
 from bench.networks.checkpoints.layouts import LAYOUTS, UNUSED, look_alike, renamed
-from bench.networks.checkpoints.states import COUNTERS, State, parts, rank, unwrapped
+from bench.networks.checkpoints.states import COUNTERS, State, joined, parts, rank, unwrapped
 
 
 class Fit(NamedTuple):
@@ -40,6 +41,7 @@ class Part(NamedTuple):
     prefix: str
     tensors: dict[str, Tensor]
     rest: dict[str, Tensor]
+    near: dict[str, Tensor]  # what stands beside that state dict
 
 
 def fit(expected: Mapping[str, Tensor], found: Sequence[State], channels: int, ours: bool, ordered: bool) -> Fit | None:
@@ -83,9 +85,12 @@ def _parts(state: State, least: int) -> Iterator[Part]:
     """All parts of a state dict by prefix, with the names as they are, and without wrappers in them."""
     plain = unwrapped(state.tensors)
     for tensors in [state.tensors] if plain == state.tensors else [state.tensors, plain]:
-        for prefix, inner in parts(tensors, least):
+        for prefix, inner, _ in parts(tensors, least):
             rest = {name: tensor for name, tensor in tensors.items() if not name.startswith(prefix)}
-            yield Part(state.where, prefix, inner, rest)
+            yield Part(state.where, prefix, inner, rest, state.near)
+            whole = joined(inner)
+            if whole:
+                yield Part(state.where, prefix, whole, rest, state.near)
 
 
 def _namings(tensors: Mapping[str, Tensor], ours: bool) -> Iterator[tuple[str, dict[str, Tensor]]]:
@@ -98,7 +103,7 @@ def _core(
     part: Part, named: Mapping[str, Tensor], channels: int
 ) -> tuple[dict[str, Tensor], Normalisation | None, list[str]]:
     """Without the constants of a normalisation and without what no forward uses; and notes on these."""
-    constants = normalisations({**part.rest, **named}, channels)
+    constants = normalisations({**part.near, **part.rest, **named}, channels)
     names = {name for each in constants for name in each.names}
     unused = {name for name in named if UNUSED.search(name)}
     notes = [f"left out {len(unused)} tensors of 'sub_block1', which no forward goes through"] if unused else []
@@ -117,7 +122,7 @@ def _by_name(
     missing = needed.keys() - named.keys()
     core, constants = dict(named), None
     notes: list[str] = []
-    if named.keys() - needed.keys() or part.rest:
+    if named.keys() - needed.keys() or part.rest or part.near:
         core, constants, notes = _core(part, named, channels)
         own = {name: tensor for name, tensor in named.items() if name in needed}  # such as the network's own mean
         core = {**core, **own}
@@ -163,17 +168,20 @@ def _made(
     used = set(constants.names) if constants else set()
     left = [name for name in part.rest if name not in used]
     unknown = [name for name in left if not rank(name)[0]]
-    words = [f"left out {_groups(left)}"] if left else []
+    words = [f"left out {_groups(left, part.prefix)}"] if left else []
     tensors = {name: core[name] for name in needed}
     found = Fit(tensors, part.where, part.prefix, how, constants, (*notes, *words))
-    return found._replace(unknown=bool(unknown), outside=bool(used & part.rest.keys()))
+    return found._replace(unknown=bool(unknown), outside=bool(used & (part.rest.keys() | part.near.keys())))
 
 
-def _groups(names: Sequence[str]) -> str:
-    """Names by their first part, with how many there are."""
+def _groups(names: Sequence[str], prefix: str) -> str:
+    """Names by the first part in which they differ from the prefix, with how many there are."""
     counts: dict[str, int] = {}
     for name in names:
-        counts[name.partition(".")[0]] = counts.get(name.partition(".")[0], 0) + 1
+        pairs = list(zip_longest(name.split("."), prefix.split(".")[:-1]))
+        shared = next((at for at, (part, other) in enumerate(pairs) if part != other), len(pairs))
+        first = ".".join(name.split(".")[: shared + 1])
+        counts[first] = counts.get(first, 0) + 1
     return ", ".join(f"{first!r} ({count} tensor{'s' * (count > 1)})" for first, count in list(counts.items())[:5])
 
 

@@ -17,12 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 
-MAPPINGS = (
-    "easydict.EasyDict",
-    "yacs.config.CfgNode",
-    "addict.addict.Dict",
-    "munch.Munch",
-    "attrdict.dictionary.AttrDict",
+MAPPINGS = (  # dictionaries, whose entries stay
+    *("easydict.EasyDict", "yacs.config.CfgNode", "addict.addict.Dict", "munch.Munch", "attrdict.dictionary.AttrDict"),
+    *(f"{place}.utilities.data.AttributeDict" for place in ("lightning.fabric", "lightning_fabric")),
+    *(f"{place}.utilities.parsing.AttributeDict" for place in ("lightning.pytorch", "pytorch_lightning")),
 )
 CONFIGURATIONS = (
     *("omegaconf.dictconfig.DictConfig", "omegaconf.listconfig.ListConfig"),

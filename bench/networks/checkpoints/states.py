@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 DEPTH = 8  # of containers within containers
+LITTLE = 4  # tensors that are no network
 STUDENTS = (
     *("state_dict", "model_state_dict", "model_state", "state", "model", "net", "network", "student", "student_model"),
     *("backbone", "encoder", "weights", "params", "parameters", "classifier", "module", "best", "last"),
@@ -23,6 +24,8 @@ NEVER = re.compile(r"optim|^opt$|sched|scaler|^amp$|exp_avg|gradient|^grads?$|rn
 WRAPPERS = re.compile(
     r"(?:^|(?<=\.))(?:module|_orig_mod|_forward_module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
 )
+CONSTANT = re.compile(r"mean|std|sigma|^mu$")
+CONTAINERS = re.compile(r"^(backbone|encoder|feature_extractor|base_model|trunk|body)\.")
 COUNTERS = re.compile(r"(^|\.)(num_batches_tracked|n_averaged|total_ops|total_params|global_step)$")
 
 
@@ -31,6 +34,9 @@ class State(NamedTuple):
 
     where: str
     tensors: dict[str, Tensor]
+    near: dict[
+        str, Tensor
+    ] = {}  # what stands beside a network in the file, where it is little: such as a mean and a std
 
 
 def states(tree: Any) -> list[State]:
@@ -38,8 +44,15 @@ def states(tree: Any) -> list[State]:
 
     Optimiser states are none, and counters, such as those of batch norm, are no tensors of a network.
     """
-    found = [State(where, tensors) for where, tensors in _walk(tree, (), set())]
-    return sorted(found, key=lambda state: rank(state.where))
+    found = list(_walk(tree, (), set()))
+    little = {
+        f"{where}.{name}".strip("."): tensor
+        for where, few in found
+        if len(few) <= LITTLE
+        for name, tensor in few.items()
+    }
+    named = [State(where, tensors, little) for where, tensors in found]
+    return sorted(named, key=lambda state: rank(state.where))
 
 
 def chosen(found: Sequence[State], key: str) -> list[State]:
@@ -73,6 +86,13 @@ def parts(tensors: Mapping[str, Tensor], least: int) -> list[State]:
     return [State(prefix, _under(tensors, prefix)) for prefix in prefixes]
 
 
+def joined(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same without `backbone.` and the like before some names: a network whose head stands beside its body.
+    Empty where there is no such."""
+    named = {CONTAINERS.sub("", name): tensor for name, tensor in tensors.items()}
+    return named if len(named) == len(tensors) and set(named) != set(tensors) else {}
+
+
 def keys(tree: Any) -> str:
     """The keys at the top of a file, in words."""
     if not isinstance(tree, Mapping):
@@ -87,7 +107,7 @@ def _walk(node: Any, path: tuple[str, ...], seen: set[int]) -> Iterator[tuple[st
         return
     seen.add(id(node))
     if isinstance(node, Mapping):
-        tensors = {name: _tensor(value) for name, value in node.items() if isinstance(name, str)}
+        tensors = {name: _tensor(name, value) for name, value in node.items() if isinstance(name, str)}
         named = {name: value for name, value in tensors.items() if value is not None and not COUNTERS.search(name)}
         if named:
             yield ".".join(path), named
@@ -97,12 +117,14 @@ def _walk(node: Any, path: tuple[str, ...], seen: set[int]) -> Iterator[tuple[st
             yield from _walk(value, (*path, str(key)), seen)
 
 
-def _tensor(value: Any) -> Tensor | None:
-    """A tensor, or an array as one; None for anything else."""
+def _tensor(name: str, value: Any) -> Tensor | None:
+    """A tensor, or an array as one, or a few numbers that are called a mean or a std; None for anything else."""
     if isinstance(value, Tensor):
         return value.detach()
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
         return torch.from_numpy(np.ascontiguousarray(value.astype(value.dtype.newbyteorder("="))))
+    if CONSTANT.search(name) and isinstance(value, list | tuple) and all(isinstance(number, float) for number in value):
+        return torch.tensor(value)
     return None
 
 
@@ -112,5 +134,5 @@ def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def _starting(found: Sequence[State], key: str) -> list[State]:
     """The tensors whose names start with the key, of every state that has some."""
-    named = [State(f"{state.where}.{key}".strip("."), _under(state.tensors, f"{key}.")) for state in found]
+    named = [State(f"{state.where}.{key}".strip("."), _under(state.tensors, f"{key}."), state.near) for state in found]
     return [state for state in named if state.tensors]

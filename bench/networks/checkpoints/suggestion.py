@@ -39,9 +39,11 @@ def suggestion(found: Sequence[State], shape: tuple[int, ...], classes: int, ord
     """In words: the known network that the checkpoint fits, or other classes or channels; empty where none is known."""
     for state in found[:3]:
         channels, rows = facts(state.tensors)
+        if not rows:
+            continue
         for spec in _candidates(state.tensors):
             expected = _expected(spec, (channels or shape[0], *shape[1:]), rows)
-            if rows and expected and fit(expected, [state], channels or shape[0], ":" not in spec.network, ordered):
+            if expected and fit(expected, [state], channels or shape[0], ":" not in spec.network, ordered):
                 return _words(spec, channels or shape[0], rows, shape[0], classes)
     return ""
 

@@ -67,7 +67,7 @@ def judged(
             f"WARNING: that is about chance for {classes} classes, so the weights are hardly read as they were meant; "
             "were the inputs normalised in training? then give --normalise MEANS,STDS"
         )
-    found = [(_accuracy(other, x, y), options) for options, other in others]
+    found = [(_accuracy(other, x, y), options) for options, other in others if accuracy <= 1 - BETTER]
     best, options = max(found, default=(0.0, ""))
     if best >= accuracy + BETTER:
         told.append(f"WARNING: with {options} it would be {100 * best:.1f} %: give that if the network was trained so")
