@@ -7,7 +7,7 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,9 @@ from bench.training.selection import Judge
 
 LINES = 100  # of the learning curve
 
+AfterStep = Callable[[Trainer, Mapping[str, float]], None]
+Watch = Callable[[Trainer, list[dict[str, Any]]], AfterStep]
+
 
 def train(job: Job, folder: Path) -> None:
     """Train to the end of the budget, saving a checkpoint every `checkpoint_seconds` and when interrupted."""
@@ -39,17 +42,26 @@ def train(job: Job, folder: Path) -> None:
     conduct(make_trainer(job), job, folder)
 
 
-def conduct(trainer: Trainer, job: Job, folder: Path) -> None:
-    """Take a trainer to the end of its budget, from the checkpoint in `folder` if there is one."""
+def conduct(trainer: Trainer, job: Job, folder: Path, watch: Watch | None = None) -> None:
+    """Take a trainer to the end of its budget, from the checkpoint in `folder` if there is one.
+
+    `watch` is given the trainer as it starts, and the lines of its learning curve; what it returns is called after each
+    step too.
+    """
     saved = folder / "checkpoint.safetensors"
     metrics: list[dict[str, Any]] = []
     if saved.exists():
         state = checkpoint.load(saved, job.device)
         trainer.restore(state["trainer"])
         metrics = state["metrics"]
-    log = _Log(job, folder, trainer, metrics)
+    calls = [_Log(job, folder, trainer, metrics).after_step, *([watch(trainer, metrics)] if watch else [])]
+
+    def after_step(trainer: Trainer, losses: Mapping[str, float]) -> None:
+        for call in calls:
+            call(trainer, losses)
+
     try:
-        trainer.run(log.after_step)
+        trainer.run(after_step)
     except Diverged as error:
         write_text(folder / FAILURE, f"{error}\n")
         return

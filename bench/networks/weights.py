@@ -29,9 +29,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 def save_weights(path: Path, state: Mapping[str, Tensor]) -> None:
     """Write a state dict as safetensors, atomically. The bytes depend on names and values only."""
-    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
     with replacing(path) as temporary:
-        temporary.write_bytes(safetensors.torch.save(tensors))
+        temporary.write_bytes(weights_bytes(state))
+
+
+def weights_bytes(state: Mapping[str, Tensor]) -> bytes:
+    """A state dict as the bytes of a safetensors file."""
+    return safetensors.torch.save({name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()})
 
 
 def load_weights(module: nn.Module, path: Path) -> None:

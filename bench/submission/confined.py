@@ -1,13 +1,17 @@
-"""What runs inside the sandbox: `python -m bench.submission.confined describe|check|train`, in /scratch.
+"""What runs inside the sandbox: `python -m bench.submission.confined describe|check|train|replay STEP`, in /scratch.
 
-It shares its interpreter with the method, so that whoever reads what it prints and writes believes none of it.
+It shares its interpreter with the method, so that whoever hears what it says believes none of it. All that it hands
+over goes through standard output, a JSON line an event: one that has `bytes` is followed by so many of them.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +21,22 @@ from torch import nn
 
 from bench.data import Split
 from bench.errors import ContractError, TemperError
-from bench.execution.job import Job
+from bench.execution.job import FAILURE, RESULTS, Job
 from bench.execution.train import conduct, make_deterministic, make_trainer
 from bench.execution.worker import tell
 from bench.method import METHODS
-from bench.networks import save_weights
+from bench.networks.weights import weights_bytes
 from bench.registry import run_file
 from bench.submission.sandbox import GIVEN
 from bench.testing import Subject, check_subject
+from bench.training import checkpoint
+from bench.training.loop import Trainer
 from bench.training.selection import Candidate
 
-SOURCE, DATA, OFFER = "method.py", "train.safetensors", "offer.safetensors"
+SOURCE, DATA, JOB, CHECKPOINT = "method.py", "train.safetensors", "job.json", "checkpoint.safetensors"
 BESIDE = "beside-"  # files that register what the scenario uses
+POINTS = 40  # of a training, whose state is handed over
+TEXTS = ("metrics.jsonl", RESULTS["train"], FAILURE)  # what it leaves besides weights
 WATCHED = {
     "torch.autograd",
     "torch.func",
@@ -40,11 +48,11 @@ WATCHED = {
 }
 
 
-def main(stage: str) -> int:
+def main(stage: str, until: str = "0") -> int:
     """Run one stage; returns the exit code. Before it is ready, nothing of the method's has run."""
     tell(ready=True)
     try:
-        job = Job.read(Path())
+        job = Job.read(GIVEN)
         list(METHODS)
         for file in sorted(GIVEN.glob(f"{BESIDE}*.py")):
             run_file(file)
@@ -56,8 +64,7 @@ def main(stage: str) -> int:
         elif stage == "check":
             tell(passed=check_subject(Subject(job.method, job.hyperparameters, job.scenario, _splits())))
         else:
-            make_deterministic()
-            conduct(make_trainer(job, _splits(), ask), job, Path())
+            _train(job, int(until))
         _unchanged(before, job.method)
     except TemperError as error:
         tell(error=str(error))
@@ -65,11 +72,63 @@ def main(stage: str) -> int:
     return 0
 
 
+def hand_over(content: bytes, **event: object) -> None:
+    """Tell of something, and send its bytes."""
+    tell(**event, bytes=len(content))
+    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.flush()
+
+
 def ask(module: nn.Module, step: int, progress: float, whose: str = "") -> Candidate:
     """A candidate, judged by who holds the validation split; `whose`: of a self-teacher, its name."""
-    save_weights(Path(OFFER), module.state_dict())
-    tell(offer=whose, step=step, progress=progress)
+    hand_over(weights_bytes(module.state_dict()), offer=whose, step=step, progress=progress)
     return Candidate(**json.loads(sys.stdin.readline()))
+
+
+class Arrived(Exception):
+    """A replay has come to the end of its window."""
+
+
+class Points:
+    """Hands over the state of a training after its first step, at every 40th of its way and with every candidate; and
+    between those now and then, for when it is interrupted."""
+
+    def __init__(self, trainer: Trainer, metrics: list[dict[str, Any]], until: int = 0) -> None:
+        self.metrics, self.until = metrics, until
+        self.reached, self.told_at = self._place(trainer), time.monotonic()
+
+    def __call__(self, trainer: Trainer, losses: Mapping[str, float]) -> None:
+        """After a step. Raises Arrived at step `until`."""
+        if (place := self._place(trainer)) != self.reached:
+            self._send(trainer, point=trainer.step_index, progress=trainer.progress)
+            self.reached = place
+            if trainer.step_index == self.until:
+                raise Arrived
+        elif time.monotonic() - self.told_at > Job.model_fields["checkpoint_seconds"].default:
+            self._send(trainer, checkpoint=trainer.step_index)
+
+    def _send(self, trainer: Trainer, **event: object) -> None:
+        """The state, without clocks: the same bytes whenever it is reached."""
+        state = {"trainer": trainer.state() | {"seconds": [0.0, 0.0]}, "metrics": self.metrics}
+        hand_over(checkpoint.as_bytes(state), **event)
+        self.told_at = time.monotonic()
+
+    @staticmethod
+    def _place(trainer: Trainer) -> tuple[bool, int, int]:
+        return trainer.step_index > 0, int(trainer.progress * POINTS), len(trainer.selection.curve)
+
+
+def _train(job: Job, until: int) -> None:
+    """Train from the checkpoint that is given, if there is one, to the end or to step `until`."""
+    make_deterministic()
+    if (GIVEN / CHECKPOINT).exists():
+        shutil.copyfile(GIVEN / CHECKPOINT, CHECKPOINT)
+    try:
+        conduct(make_trainer(job, _splits(), ask), job, Path(), partial(Points, until=until))
+    except Arrived:
+        return
+    for file in filter(Path.exists, map(Path, TEXTS)):
+        hand_over(file.read_bytes(), file=file.name)
 
 
 def harness_code() -> dict[str, Any]:
@@ -105,4 +164,4 @@ def _splits() -> dict[str, Split]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

@@ -34,7 +34,8 @@ from bench.records import (
 from bench.registry import file_of
 from bench.scenario import Scenario
 from bench.submission.audits import confirming_seed, gap_audit
-from bench.submission.confinement import AUDITS, run_confined
+from bench.submission.confinement import run_confined
+from bench.submission.desk import AUDITS
 from bench.submission.source import Source, read_submission
 from bench.testing import CHECKS
 from bench.training.loop import ROLES

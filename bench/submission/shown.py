@@ -13,7 +13,10 @@ from bench.files import PACKAGE
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/alternatives")
 HIDDEN = ("/usr/share/datasets", "/usr/share/doc", "/usr/local/share")  # data sets of the system
 PRIVATE = ("leaderboards", ".git")  # below a folder that packages are imported from
-SAMPLES = ("data", "tests", "images")  # of sklearn.datasets
+PACKAGES = (  # where packages lie below what is shown: of Python, of the system, of conda
+    *("", "python*/*-packages/", "lib*/python*/*-packages/", "local/lib*/python*/*-packages/"),
+    *("envs/*/lib/python*/*-packages/", "pkgs/*/lib/python*/*-packages/", "pkgs/*/*-packages/"),
+)
 
 
 def code() -> list[Path]:
@@ -36,7 +39,7 @@ def readable() -> list[Path]:
 
 def masked() -> list[Path]:
     """What of that is not: data sets, records, and verdicts on teachers, which hold test labels."""
-    return [place for place in _private() if place.exists()]
+    return [place for place in dict.fromkeys(_private()) if place.exists()]
 
 
 def _packages() -> list[Path]:
@@ -58,9 +61,10 @@ def _anything(place: Path) -> bool:
 
 
 def _private() -> Iterator[Path]:
-    places = {*map(Path, site.getsitepackages()), *_packages()}
-    for place in sorted(places):
-        yield from (place / "sklearn" / "datasets" / part for part in SAMPLES)
+    for place in readable():
+        found = [each for packages in PACKAGES for each in sorted(place.glob(f"{packages}sklearn/datasets"))]
+        yield from (each for each in found if each.resolve() == place.resolve() / each.relative_to(place))
+    for place in _packages():
         yield from (place / name for name in PRIVATE)
     yield PACKAGE / "_shipped"
     yield from sorted((PACKAGE / "teachers" / "weights").glob("*.parquet"))

@@ -1,12 +1,9 @@
-"""What a stranger left in a folder: plain files of a bounded size, and of their content what can be."""
+"""What a stranger handed over as text: of its content what can be."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
-import stat
-from pathlib import Path
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -17,24 +14,6 @@ from bench.records import TrainingRecord
 TEXT = 2_000_000  # bytes of a result that is no tensor
 NAMES = 200  # of networks in a result, and characters of one
 STEPS = 2**53  # beyond this, readers of JSON disagree about an integer
-
-
-def take(path: Path, limit: int) -> bytes:
-    """The bytes of a file that a stranger left: a plain one, no link, of at most `limit` bytes."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:
-        raise Refused(f"it left no {path.name}") from None
-    except OSError as error:
-        raise Refused(f"{path.name} cannot be taken: {error.strerror}") from None
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise Refused(f"{path.name} is not a plain file")
-    with os.fdopen(handle, "rb") as file:
-        content = file.read(limit + 1)
-    if len(content) > limit:
-        raise Refused(f"{path.name} has more than {limit:,} bytes")
-    return content
 
 
 class _Line(BaseModel):
@@ -48,19 +27,19 @@ class _Line(BaseModel):
     metrics: dict[str, float] = {}
 
 
-def take_curve(path: Path) -> bytes:
+def take_curve(content: bytes) -> bytes:
     """The lines of a learning curve, with what belongs into them and no more."""
     try:
-        lines = [_Line.model_validate_json(line) for line in take(path, TEXT).splitlines()]
+        lines = [_Line.model_validate_json(line) for line in content.splitlines()]
     except ValidationError:
         raise Refused("its learning curve is not valid") from None
     return "".join(json.dumps(line.model_dump()) + "\n" for line in lines).encode()
 
 
-def take_result(path: Path, examples: int) -> TrainingRecord:
+def take_result(content: bytes, examples: int) -> TrainingRecord:
     """What a process says of its training on so many examples: attested, and numbers that go together."""
     try:
-        told = TrainingRecord.model_validate_json(take(path, TEXT))
+        told = TrainingRecord.model_validate_json(content)
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"]))

@@ -17,10 +17,15 @@ from bench.files import replacing
 
 def save(path: Path, tree: Any) -> None:
     """Write `tree` (nested dicts and lists of tensors and JSON values; keys may be ints) to `path`."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(as_bytes(tree))
+
+
+def as_bytes(tree: Any) -> bytes:
+    """What `save` writes: the same bytes for the same tree."""
     tensors: dict[str, Tensor] = {}
     skeleton = json.dumps(_take_apart(tree, tensors))
-    with replacing(path) as temporary:
-        temporary.write_bytes(to_bytes(tensors, metadata={"tree": skeleton}))
+    return to_bytes(tensors, metadata={"tree": skeleton})
 
 
 def load(path: Path, device: str = "cpu") -> Any:

@@ -6,7 +6,7 @@ import copy
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ from bench.training.schedule import learning_rate
 from bench.training.selection import Judge, Selection, judge_on
 from bench.training.weights import STRONG, average, moved_weights, student_gradients
 
+Made = TypeVar("Made")
 ROLES = {"teacher": "robust", "natural_teacher": "natural"}  # what a method calls a teacher, and its name in scenarios
 
 
@@ -36,6 +37,18 @@ def teacher_of(role: str, method: Method, scenario: Scenario, teachers: Collecti
             f"and scenario {scenario.name!r} has none (it has {', '.join(teachers) or 'no teacher'})"
         )
     return ROLES[role]
+
+
+def initial_student(scenario: Scenario, seed: int) -> nn.Module:
+    """The scenario's student with the weights that a trial of this seed begins with."""
+    return _seeded(seed, "initialisation", lambda: build(scenario.student, scenario.data.shape, scenario.data.classes))
+
+
+def _seeded(seed: int, purpose: str, make: Callable[[], Made]) -> Made:
+    """What `make` returns, its random weights drawn from a stream of the trial's."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(rng(seed, purpose).initial_seed())
+        return make()
 
 
 class Trainer:
@@ -71,7 +84,7 @@ class Trainer:
 
         self._scheduled: list[torch.optim.SGD] = []
         self._last_batch: Batch | None = None
-        self.student = self._seeded("initialisation", lambda: build(scenario.student, *self._task))
+        self.student = initial_student(scenario, seed)
         self.meter = Meter(flops(self.student, scenario.data.shape))
         self.budget = Budget(ruleset, passes, len(self.train), self.batch_size, PGD10_EPOCH)
         self.gamma = method.weight_perturbation() or (STRONG.gamma if recipe == "strong" else 0.0)
@@ -87,7 +100,7 @@ class Trainer:
             module = copy.deepcopy(teachers[teacher_of(role, method, scenario, teachers)])
             self.nets.add(role, module, frozen=True)
         with self._unmoved("setup"):
-            self._seeded("setup", lambda: method.setup(self.nets))
+            _seeded(seed, "setup", lambda: method.setup(self.nets))
 
         self.selection = Selection(scenario.selection.thresholds())
         self.step_index = 0
@@ -215,12 +228,6 @@ class Trainer:
             torch.cuda.synchronize()
             return time.perf_counter()
         return time.process_time()
-
-    def _seeded(self, purpose: str, make: Callable[[], Any]) -> Any:
-        """What `make` returns, its random weights drawn from a stream of the trial's."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(rng(self.seed, purpose).initial_seed())
-            return make()
 
     @contextmanager
     def _unmoved(self, where: str) -> Iterator[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.scenario import Scenario
-from bench.submission import confinement
+from bench.submission import desk
 from tests.rogues.ground import make_ground
 
 
@@ -18,5 +18,5 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Scenario:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A desk that opens without measuring this machine, and answers few questions."""
-    monkeypatch.setattr(confinement, "_expected", lambda *arguments: 1.0)
-    monkeypatch.setattr(confinement, "OFFERS", 1)
+    monkeypatch.setattr(desk, "_expected", lambda *arguments: 1.0)
+    monkeypatch.setattr(desk, "OFFERS", 1)

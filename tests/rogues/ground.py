@@ -13,13 +13,14 @@ from bench.errors import Refused
 from bench.execution.job import Job
 from bench.networks import build, save_weights
 from bench.scenario import Scenario, load_scenario
-from bench.submission.confinement import Desk, _inside, _Listener, _training_split, run_confined
-from bench.submission.sandbox import Limits, Sandbox
+from bench.submission.confinement import _inside, _Listener, _training_split, run_confined
+from bench.submission.desk import Desk
+from bench.submission.sandbox import Limits, Read, Sandbox
 from bench.teachers import weights_path
 from tests.rogues.gallery import ROGUES, Rogue
 
 HERE = Path(__file__).parent
-LIMITS = Limits(cpu_seconds=2, seconds=30, memory=2**30, processes=40, disk=2**27, output=2**22)
+LIMITS = Limits(cpu_seconds=2, seconds=30, memory=2**30, threads=40, disk=2**27, files=5000, output=2**22)
 SCENARIO = """
 title = "A piece of the digits, with a teacher"
 seeds = 2
@@ -80,12 +81,11 @@ def raw(rogue: Rogue, folder: Path, limits: Limits = LIMITS, desk: Desk | None =
     given = {"raw.py": HERE / "raw.py", "method.py": folder / "method.py"}
     given |= {file.name: file for file in folder.glob("*.safetensors")}
     (folder / "method.py").write_bytes(rogue.content)
-    (folder / "scratch").mkdir()
     listener = _Listener(desk)
     try:
-        code, errors = Sandbox(folder / "scratch", given, limits).run(["/given/raw.py", "/given/method.py"], listener)
+        code, errors = Sandbox(given, limits).run(["/given/raw.py", "/given/method.py"], listener)
         if desk and not code:
-            desk.finish(1.0)
+            desk.finish(1.0, {})
     except Refused as refusal:
         return str(refusal)
     return listener.error or (errors.strip().splitlines() or [""])[-1]
@@ -105,7 +105,7 @@ def trained(rogue: Rogue, scenario: Scenario, folder: Path, content: bytes = b""
     job = job_of(name_of(rogue), scenario)
     desk = Desk.open(job, folder)
     run_confined("train", job, folder, desk)
-    desk.finish(1.0)
+    desk.finish(1.0, {})
     return desk
 
 
@@ -119,20 +119,20 @@ def checked(rogues: list[Rogue], scenario: Scenario, folder: Path) -> dict[str, 
         given[f"{rogue.file}.py"] = folder / f"{rogue.file}.py"
         given[f"{rogue.file}.py"].write_bytes(rogue.content)
         job = job_of(name_of(rogue), scenario)
-        (folder / "scratch" / rogue.file).mkdir(parents=True)
-        _inside(job).write(folder / "scratch" / rogue.file)
+        _inside(job).write(folder / rogue.file)
+        given[f"{rogue.file}/job.json"] = folder / rogue.file / "job.json"
     given["train.safetensors"] = _training_split(job, folder)
     given["robust"] = weights_path(scenario, "robust")
     found: dict[str, str] = {}
 
-    def hear(line: bytes) -> None:
+    def hear(line: bytes, read: Read) -> None:
         told = json.loads(line)
         listener = _Listener(None)
         for each in told["said"].splitlines():
-            listener(each.encode())
+            listener(each.encode(), read)
         found[told["rogue"]] = listener.error or (told["errors"].strip().splitlines() or [""])[-1]
 
-    limits = replace(LIMITS, cpu_seconds=200, seconds=600, memory=2**32)
-    code, errors = Sandbox(folder / "scratch", given, limits).run(["/given/batch.py", "check"], hear)
+    limits = replace(LIMITS, cpu_seconds=200, seconds=600, memory=2**32, processes=40)
+    code, errors = Sandbox(given, limits).run(["/given/batch.py", "check"], hear)
     assert code == 0, errors
     return found

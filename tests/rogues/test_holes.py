@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.errors import Refused
-from bench.execution.job import RESULTS
 from bench.execution.pool import Pool
 from bench.scenario import Scenario
 from bench.skeleton import SKELETON
-from bench.submission import confinement, entry
-from bench.submission.confinement import Desk, _Listener
+from bench.submission import confinement, entry, sandbox
+from bench.submission import desk as desks
+from bench.submission.confinement import _Listener
+from bench.submission.desk import Desk
 from bench.submission.entry import Entry
 from bench.submission.sandbox import Sandbox, isolation_problem
 from bench.submission.shown import masked
 from bench.submission.source import read_source, read_submission
 from bench.submission.taken import take_curve, take_result
+from bench.submission.usage import Usage
 from bench.testing import CHECKS
 from tests.rogues.ground import LIMITS, job_of, of, open_desk
 
@@ -38,17 +41,24 @@ RESULT: dict[str, Any] = {
     "best": CANDIDATE,
     "collapsed": False,
 }
+
+
+def nothing(size: int) -> bytes:
+    """What follows a line that nothing follows."""
+    raise AssertionError
+
+
 sandboxed = pytest.mark.skipif(bool(isolation_problem()), reason=f"no sandbox: {isolation_problem()}")
 
 
-def run(code: str, folder: Path) -> tuple[int, str, list[str]]:
+def run(code: str) -> tuple[int, str, list[str]]:
     said: list[str] = []
-    status, errors = Sandbox(folder, {}, LIMITS).run(["-c", code], lambda line: said.append(line.decode().strip()))
+    status, errors = Sandbox({}, LIMITS).run(["-c", code], lambda line, read: said.append(line.decode().strip()))
     return status, errors, said
 
 
 @sandboxed
-def test_nothing_but_scratch_and_bounded_temporary_folders_can_be_written(tmp_path: Path):
+def test_nothing_but_scratch_and_bounded_temporary_folders_can_be_written():
     hidden = [str(path) for path in masked() if path.is_dir()]
     assert hidden
     code = f"""
@@ -59,23 +69,44 @@ for path in ["/", "/given", "/dev", *{hidden}]:
         print("wrote to", path)
     except OSError:
         pass
-for path in ("/tmp", "/dev/shm"):
+for path in ("/scratch", "/tmp", "/dev/shm"):
     space = os.statvfs(path)
-    print(path, space.f_blocks * space.f_frsize <= {LIMITS.disk})
+    print(path, space.f_blocks * space.f_frsize <= {LIMITS.disk}, bool(space.f_flag & os.ST_NOSUID))
+print(sum(os.access(os.path.join(top, file), os.W_OK) for top, _, files in os.walk("/proc/sys") for file in files))
+print(os.path.exists("/sys"), os.getuid() > 0, os.listdir("/scratch"))
 """
-    assert run(code, tmp_path) == (0, "", ["/tmp True", "/dev/shm True"])
+    bounded = [f"{place} True True" for place in ("/scratch", "/tmp", "/dev/shm")]
+    assert run(code) == (0, "", [*bounded, "0", "False True []"])
 
 
 @sandboxed
-def test_what_an_earlier_stage_left_is_not_imported(tmp_path: Path):
-    code = "raise SystemExit('planted')\n"
-    user = tmp_path / ".local/lib/python3.11/site-packages"
-    user.mkdir(parents=True)
-    for file in (tmp_path / "json.py", user / "usercustomize.py", user / "sitecustomize.py"):
-        file.write_text(code)
-    found: list[bytes] = []
-    assert Sandbox(tmp_path, {}, LIMITS).run(["-m", "json.tool", "-h"], found.append)[0] == 0
-    assert b"usage" in found[0]
+def test_no_file_of_ours_but_its_own_pipes_is_open_in_it():
+    code = (
+        "import os; print(*(os.readlink(f'/proc/self/fd/{n}')[:4] for n in range(3)), len(os.listdir('/proc/self/fd')))"
+    )
+    assert run(code) == (0, "", ["pipe pipe pipe 4"]), "the fourth is the folder that is being listed"
+
+
+@sandboxed
+def test_what_it_used_is_on_the_account_though_nobody_looked(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sandbox, "usage_of", lambda first, writable: Usage(0, 0, 0, 0))
+    box = Sandbox({}, LIMITS)
+    box.run(["-c", "import time\nwhile time.process_time() < 1: pass"])
+    assert 1 <= box.cpu_seconds < 2
+    with pytest.raises(Refused, match="seconds of CPU time"):
+        Sandbox({}, LIMITS).run(["-c", "import time\nwhile time.process_time() < 2.5: pass"])
+
+
+@sandboxed
+def test_a_watcher_that_fails_ends_the_sandbox(monkeypatch: pytest.MonkeyPatch):
+    def fails(first: int, writable: object) -> Usage:
+        if threading.current_thread() is not threading.main_thread():
+            raise ValueError("what it reads is no number")
+        return Usage(0, 0, 0, 0)
+
+    monkeypatch.setattr(sandbox, "usage_of", fails)
+    with pytest.raises(Refused, match="could not be watched any more: ValueError: what it reads is no number"):
+        Sandbox({}, LIMITS).run(["-c", "import time; time.sleep(20)"])
 
 
 def test_a_run_that_was_refused_is_on_the_account(ground: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -83,7 +114,7 @@ def test_a_run_that_was_refused_is_on_the_account(ground: Scenario, tmp_path: Pa
         self.cpu_seconds = 7.0
         raise Refused("it was stopped")
 
-    monkeypatch.setattr(confinement, "_expected", lambda *arguments: 1.0)
+    monkeypatch.setattr(desks, "_expected", lambda *arguments: 1.0)
     monkeypatch.setattr(Sandbox, "run", refused)
     for spent in (7.0, 14.0):
         desk = Desk.open(job_of("my-method", ground), tmp_path)
@@ -95,13 +126,10 @@ def test_a_run_that_was_refused_is_on_the_account(ground: Scenario, tmp_path: Pa
 @pytest.mark.usefixtures("quick")
 def test_the_desk_takes_candidates_that_can_be_and_each_once(ground: Scenario, tmp_path: Path):
     desk = open_desk(of("asks_again"), ground, tmp_path)
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    offered = scratch / "offer.safetensors"
 
     def judge(name: str, **event: object) -> bytes:
-        offered.write_bytes((tmp_path / f"{name}.safetensors").read_bytes())
-        return desk.judge({"offer": "", "progress": 1.0, "step": 5} | event)
+        weights = (tmp_path / f"{name}.safetensors").read_bytes()
+        return desk.judge({"offer": "", "progress": 1.0, "step": 5} | event, weights)
 
     first = judge("student")
     assert judge("other") == first, "the same step is not judged again"
@@ -127,12 +155,12 @@ def test_the_desk_takes_candidates_that_can_be_and_each_once(ground: Scenario, t
     [b"5", b"[]", b"{", b"\xff", b"[" * 10**5, b'{"done": %s}' % (b"9" * 400), b'{"done": NaN}', b'{"done": "x"}'],
 )
 def test_lines_that_mean_nothing_are_noise(line: bytes):
-    assert _Listener(None)(line) is None
+    assert _Listener(None)(line, nothing) is None
 
 
 def test_words_of_a_stranger_move_no_terminal():
     listener = _Listener(None)
-    listener(json.dumps({"error": "all \x1b[2Jis \ud800well"}).encode())
+    listener(json.dumps({"error": "all \x1b[2Jis \ud800well"}).encode(), nothing)
     assert listener.error == "all [2Jis well"
     assert str(Refused("\x1b[31mred\x07\nline")) == "[31mred\nline"
 
@@ -164,25 +192,19 @@ def test_words_of_a_stranger_are_no_markup(tmp_path: Path, monkeypatch: pytest.M
         {"\x1b[2J": 1},
     ],
 )
-def test_a_result_whose_numbers_do_not_go_together_is_refused(change: dict[str, Any], tmp_path: Path):
-    file = tmp_path / RESULTS["train"]
-    file.write_text(json.dumps(RESULT))
-    assert take_result(file, 256).passes == 4.0
-    file.write_text(json.dumps(RESULT | change))
+def test_a_result_whose_numbers_do_not_go_together_is_refused(change: dict[str, Any]):
+    assert take_result(json.dumps(RESULT).encode(), 256).passes == 4.0
     with pytest.raises(Refused) as refusal:
-        take_result(file, 256)
+        take_result(json.dumps(RESULT | change).encode(), 256)
     assert "\x1b" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("line", ["5", "[[[", '{"losses": {}}', '{"step": -1}', "[" * 10**5])
-def test_a_curve_that_is_none_is_refused(line: str, tmp_path: Path):
+def test_a_curve_that_is_none_is_refused(line: str):
     good = {"step": 1, "progress": 0.5, "learning_rate": 0.1, "passes": 1.0, "losses": {"student": 1.0}, "metrics": {}}
-    file = tmp_path / "metrics.jsonl"
-    file.write_text(json.dumps(good) + "\n")
-    assert json.loads(take_curve(file)) == good
-    file.write_text(json.dumps(good) + "\n" + line + "\n")
+    assert json.loads(take_curve(json.dumps(good).encode())) == good
     with pytest.raises(Refused, match="its learning curve is not valid"):
-        take_curve(file)
+        take_curve(f"{json.dumps(good)}\n{line}\n".encode())
 
 
 @pytest.mark.parametrize(

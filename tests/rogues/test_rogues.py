@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +20,7 @@ from bench.hashing import tensor_digest
 from bench.networks.cnn import cnn
 from bench.records import RunRecord, read_record, record_folders, shipped_leaderboards
 from bench.scenario import Scenario, load_scenario
-from bench.submission import confinement
+from bench.submission import desk
 from bench.submission.audits import compute_audit, gap_audit
 from bench.submission.entry import Entry
 from bench.submission.sandbox import isolation_problem
@@ -64,7 +63,8 @@ def test_it_fails_in_the_sandbox(rogue: Rogue, tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize("rogue", staged("desk"))
 @pytest.mark.usefixtures("quick")
 def test_what_it_leaves_cannot_be_taken(rogue: Rogue, ground: Scenario, tmp_path: Path):
-    assert rogue.words in raw(rogue, tmp_path, LIMITS, open_desk(rogue, ground, tmp_path))
+    limits = replace(LIMITS, seconds=1) if rogue.file == "never_sends" else LIMITS
+    assert rogue.words in raw(rogue, tmp_path, limits, open_desk(rogue, ground, tmp_path))
 
 
 @sandboxed
@@ -97,12 +97,9 @@ def test_printing_success_is_no_success(ground: Scenario, tmp_path: Path):
 
 
 @sandboxed
-def test_a_worker_ends_with_the_sandbox(tmp_path: Path):
-    raw(of("leaves_worker"), tmp_path)
-    heartbeat = tmp_path / "scratch" / "heartbeat"
-    last = heartbeat.read_text()
-    time.sleep(0.5)
-    assert heartbeat.read_text() == last
+def test_nothing_of_a_sandbox_is_on_the_machine_afterwards(tmp_path: Path):
+    assert raw(of("leaves_setuid"), tmp_path) == ""
+    assert {file.name for file in tmp_path.rglob("*")} == {"method.py"}
 
 
 @sandboxed
@@ -113,11 +110,11 @@ def test_another_eps_in_its_own_process_changes_no_judgement(ground: Scenario, t
     own = rogue.content.replace(b'object.__setattr__(nets.threat, "eps", 0.001)', b"pass").replace(
         b"return against_labels(nets, batch)", b"return against_labels(nets, batch)._replace(eps=0.001)"
     )
-    desks = []
+    students = []
     for name, content in (("rogue", rogue.content), ("honest", own)):
         (tmp_path / name).mkdir()
-        desks.append(trained(rogue, ground, tmp_path / name, content))
-    ours, theirs = (desk.selection for desk in desks)
+        students.append(trained(rogue, ground, tmp_path / name, content))
+    ours, theirs = (each.selection for each in students)
     assert ours.curve == theirs.curve
     assert tensor_digest(ours.best_weights) == tensor_digest(theirs.best_weights)
 
@@ -183,5 +180,5 @@ def test_no_honest_record_is_accused():
         expected = needed.get((trial.scenario, trial.budget, trial.seed_index))
         if expected and trial.ruleset == "compute":
             share = training.passes / training.allowed
-            audit = compute_audit(training.device_seconds, confinement.START + expected * share, confinement.FACTOR)
+            audit = compute_audit(training.device_seconds, desk.START + expected * share, desk.FACTOR)
             assert audit.verdict == "pass", (trial.method, audit)

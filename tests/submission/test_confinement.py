@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from bench.errors import Refused
 from bench.execution.job import FAILURE, RESULTS, Job
 from bench.execution.train import train
-from bench.networks import read_weights, save_weights
+from bench.networks import read_weights
+from bench.networks.weights import weights_bytes
 from bench.scenario import load_scenario
-from bench.submission.confinement import AUDITS, Desk, train_confined
+from bench.submission.confinement import _Listener, train_confined
+from bench.submission.desk import AUDITS, Desk
 from bench.submission.sandbox import isolation_problem
 from tests.submission.files import PLAIN, written
 
@@ -32,7 +33,7 @@ def job(tiny: Path) -> Job:
 @pytest.fixture
 def folder(tmp_path: Path, job: Job) -> Path:
     place = tmp_path / "work"
-    (place / "scratch").mkdir(parents=True)
+    place.mkdir()
     (place / "method.py").write_text(PLAIN)
     job.write(place)
     return place
@@ -48,10 +49,10 @@ def test_an_honest_method_gets_the_very_bits_of_an_unconfined_run(job: Job, fold
     confined, free = (json.loads((place / RESULTS["train"]).read_text()) for place in (folder, plain))
     for field in ("curve", "best", "passes", "steps", "counts", "collapsed", "allowed"):
         assert confined[field] == free[field], field
-    assert json.loads((folder / AUDITS).read_text())["compute"]["verdict"] == "pass"
+    audits = json.loads((folder / AUDITS).read_text())
+    assert {name: audit["verdict"] for name, audit in audits.items()} == dict.fromkeys(audits, "pass")
+    assert set(audits) == {"compute", "replay", "trail"}
     assert len(read_weights(folder / "train.safetensors")["y"]) == job.scenario.data.split.train
-    assert {path.suffix for path in (folder / "scratch").iterdir()} == {".json", ".jsonl", ".safetensors"}
-    assert not [path for path in (folder / "scratch").iterdir() if path.stem in ("validation", "test", "train")]
 
 
 def test_a_method_that_diverges_has_failed(job: Job, folder: Path) -> None:
@@ -66,12 +67,13 @@ def test_a_method_that_diverges_has_failed(job: Job, folder: Path) -> None:
 
 @pytest.fixture
 def desk(job: Job, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    monkeypatch.setattr("bench.submission.confinement._expected", lambda job, splits: 1.0)
+    monkeypatch.setattr("bench.submission.desk._expected", lambda job, splits: 1.0)
     return Desk.open(job, folder)
 
 
-def offer(desk: Desk, step: int = 1, **more: Any) -> bytes:
-    return desk.judge({"offer": "", "step": step, "progress": 0.6} | more)
+def offer(desk: Desk, step: int = 1, content: bytes | None = None, **more: Any) -> bytes:
+    content = weights_bytes(weights(desk)) if content is None else content
+    return desk.judge({"offer": "", "step": step, "progress": 0.6} | more, content)
 
 
 def weights(desk: Desk) -> dict[str, torch.Tensor]:
@@ -79,20 +81,17 @@ def weights(desk: Desk) -> dict[str, torch.Tensor]:
 
 
 def test_a_candidate_is_judged_outside(desk: Desk, folder: Path) -> None:
-    save_weights(folder / "scratch" / "offer.safetensors", weights(desk))
     said = json.loads(offer(desk))
     assert set(said) == {"step", "progress", "robust", "clean", "top_class"}
     assert len(desk.selection.curve) == 1
 
 
 def test_a_self_teacher_is_judged_and_not_kept(desk: Desk, folder: Path) -> None:
-    save_weights(folder / "scratch" / "offer.safetensors", weights(desk))
     offer(desk, offer="first")
     assert desk.selection.curve == []
 
 
 def test_the_desk_goes_on_where_it_was(desk: Desk, job: Job, folder: Path) -> None:
-    save_weights(folder / "scratch" / "offer.safetensors", weights(desk))
     offer(desk)
     desk.before = (7.0, 0)
     offer(desk, step=2)
@@ -113,57 +112,52 @@ def test_the_desk_goes_on_where_it_was(desk: Desk, job: Job, folder: Path) -> No
     ],
 )
 def test_weights_that_do_not_fit_are_refused(desk: Desk, folder: Path, change: Any, words: str) -> None:
-    save_file(change(weights(desk)), folder / "scratch" / "offer.safetensors")
     with pytest.raises(Refused) as refusal:
-        offer(desk)
+        offer(desk, content=save(change(weights(desk))))
     assert words in str(refusal.value)
     assert str(folder) not in str(refusal.value)
 
 
-def _link(path: Path) -> None:
-    path.symlink_to("/etc/passwd")
-
-
-def _pipe(path: Path) -> None:
-    os.mkfifo(path)
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"", "not a safetensors file"), (b"PK\x03\x04", "is a pickle"), (b"\xff" * 100, "not a safetensors file")],
+)
+def test_bytes_that_are_no_weights_are_refused(desk: Desk, content: bytes, words: str) -> None:
+    with pytest.raises(Refused, match=words):
+        offer(desk, content=content)
 
 
 @pytest.mark.parametrize(
-    ("leave", "words"),
+    ("event", "words"),
     [
-        (lambda path: None, "it left no offer.safetensors"),
-        (_link, "cannot be taken"),
-        (_pipe, "not a plain file"),
-        (lambda path: path.mkdir(), "not a plain file"),
-        (lambda path: torch.save({}, path), "is a pickle"),
-        (lambda path: path.write_bytes(b""), "not a safetensors file"),
-        (lambda path: path.write_bytes(bytes(50_000_000)), "more than"),
+        ({"offer": "", "bytes": 10**9}, "the offer that it hands over has more than"),
+        ({"offer": "", "bytes": -1}, "the offer that it hands over has more than"),
+        ({"file": "training.json", "bytes": 1.5}, "the file that it hands over has more than"),
+        ({"file": "training.json", "bytes": True}, "the file that it hands over has more than"),
+        ({"file": "training.json", "bytes": 100}, "it ended in the middle of the file"),
+        ({"secret": "", "bytes": 3}, "something over that nobody asked for"),
     ],
 )
-def test_files_that_are_none_are_refused(desk: Desk, folder: Path, leave: Any, words: str) -> None:
-    leave(folder / "scratch" / "offer.safetensors")
+def test_bytes_are_taken_that_were_asked_for_and_can_be(desk: Desk, event: dict[str, Any], words: str) -> None:
     with pytest.raises(Refused, match=words):
-        offer(desk)
+        _Listener(desk)(json.dumps(event).encode(), lambda size: b"few")
 
 
 @pytest.mark.parametrize("event", [{}, {"step": "1"}, {"step": 1.5}, {"progress": None}, {"offer": 3}])
 def test_offers_that_are_none_are_refused(desk: Desk, folder: Path, event: dict[str, Any]) -> None:
-    save_weights(folder / "scratch" / "offer.safetensors", weights(desk))
     said = {"offer": "", "step": 1, "progress": 0.5} | event if event else {"offer": ""}
     with pytest.raises(Refused, match="not a candidate"):
-        desk.judge(said)
+        desk.judge(said, weights_bytes(weights(desk)))
 
 
 def test_no_more_candidates_are_taken_than_the_scenario_has(desk: Desk, folder: Path) -> None:
-    save_weights(folder / "scratch" / "offer.safetensors", weights(desk))
     with pytest.raises(Refused, match="more than 21 candidates"):
         for step in range(100):
             offer(desk, step=step)
 
 
 def test_self_teachers_are_no_oracle(desk: Desk, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.submission.confinement.OFFERS", 1)
-    save_weights(folder / "scratch" / "offer.safetensors", weights(desk))
+    monkeypatch.setattr("bench.submission.desk.OFFERS", 1)
     with pytest.raises(Refused, match="more than 21 verdicts on validation"):
         for step in range(1000):
             offer(desk, step=step, offer="first")

@@ -1,7 +1,8 @@
 """It offers the same step again with other weights, until one is good."""
 
 import json
-import shutil
+import sys
+from pathlib import Path
 
 from torch import Tensor
 
@@ -23,9 +24,10 @@ class AsksAgain(Method):
 
     def setup(self, nets: Nets) -> None:
         for again in range(1000):
-            if again < 2:
-                shutil.copyfile(f"/given/{('student', 'other')[again]}.safetensors", "/scratch/offer.safetensors")
-            print(json.dumps({"offer": "", "step": 5, "progress": 1.0}), flush=True)
+            weights = Path(f"/given/{('student', 'other')[min(again, 1)]}.safetensors").read_bytes()
+            print(json.dumps({"offer": "", "step": 5, "progress": 1.0, "bytes": len(weights)}), flush=True)
+            sys.stdout.buffer.write(weights)
+            sys.stdout.buffer.flush()
             print(json.dumps({"heard": input()}), flush=True)
 
     def attack(self, nets: Nets, batch: Batch) -> Attack:

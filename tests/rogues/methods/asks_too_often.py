@@ -1,7 +1,8 @@
 """It asks for one verdict on validation after the other, and climbs."""
 
 import json
-import shutil
+import sys
+from pathlib import Path
 
 from torch import Tensor
 
@@ -22,9 +23,12 @@ class AsksTooOften(Method):
     """Adversarial training with feedback."""
 
     def setup(self, nets: Nets) -> None:
-        shutil.copyfile("/given/student.safetensors", "/scratch/offer.safetensors")
+        student = Path("/given/student.safetensors").read_bytes()
         for step in range(10**4):
-            print(json.dumps({"offer": "self-teacher", "step": step, "progress": 1.0}), flush=True)
+            event = {"offer": "self-teacher", "step": step, "progress": 1.0, "bytes": len(student)}
+            print(json.dumps(event), flush=True)
+            sys.stdout.buffer.write(student)
+            sys.stdout.buffer.flush()
             input()
 
     def attack(self, nets: Nets, batch: Batch) -> Attack:

@@ -1,7 +1,7 @@
 """It trains well and says that it spent next to nothing."""
 
 import json
-import shutil
+import sys
 from pathlib import Path
 
 from torch import Tensor
@@ -23,15 +23,19 @@ class CooksBooks(Method):
     """Adversarial training for free."""
 
     def setup(self, nets: Nets) -> None:
-        shutil.copyfile("/given/student.safetensors", "/scratch/offer.safetensors")
-        shutil.copyfile("/given/student.safetensors", "/scratch/last.safetensors")
-        print(json.dumps({"offer": "", "step": 9, "progress": 1.0}), flush=True)
+        student = Path("/given/student.safetensors").read_bytes()
+        self.send(student, offer="", step=9, progress=1.0)
         candidate = json.loads(input())
         told = {"steps": 9, "passes": 1.0, "allowed": 46.0, "collapsed": False, "seconds": 1.0}
         told |= {"counts": {"student/forward": 9216}, "prices": {"student": 1.0}, "device_seconds": 1.0}
         told |= {"peak_memory": 1, "curve": [candidate], "best": candidate}
-        Path("/scratch/metrics.jsonl").write_text("")
-        Path("/scratch/training.json").write_text(json.dumps(told))
+        self.send(b"", file="metrics.jsonl")
+        self.send(json.dumps(told).encode(), file="training.json")
+
+    def send(self, content: bytes, **event: object) -> None:
+        print(json.dumps(event | {"bytes": len(content)}), flush=True)
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
 
     def attack(self, nets: Nets, batch: Batch) -> Attack:
         return against_labels(nets, batch)

@@ -1,7 +1,6 @@
 """It hands over an empty file."""
 
 import json
-from pathlib import Path
 
 from torch import Tensor
 
@@ -22,8 +21,7 @@ class EmptyFile(Method):
     """Adversarial training, minimal."""
 
     def setup(self, nets: Nets) -> None:
-        Path("/scratch/offer.safetensors").write_bytes(b"")
-        print(json.dumps({"offer": "", "step": 1, "progress": 1.0}), flush=True)
+        print(json.dumps({"offer": "", "step": 1, "progress": 1.0, "bytes": 0}), flush=True)
         input()
 
     def attack(self, nets: Nets, batch: Batch) -> Attack:

@@ -1,7 +1,7 @@
-"""It hands over a file that is larger than any student."""
+"""It hands over more than any student has."""
 
 import json
-from pathlib import Path
+import sys
 
 from torch import Tensor
 
@@ -22,10 +22,9 @@ class EndlessFile(Method):
     """Adversarial training, maximal."""
 
     def setup(self, nets: Nets) -> None:
-        with Path("/scratch/offer.safetensors").open("wb") as file:
-            file.truncate(2**26)
-        print(json.dumps({"offer": "", "step": 1, "progress": 1.0}), flush=True)
-        input()
+        print(json.dumps({"offer": "", "step": 1, "progress": 1.0, "bytes": 2**60}), flush=True)
+        while True:
+            sys.stdout.buffer.write(bytes(2**20))
 
     def attack(self, nets: Nets, batch: Batch) -> Attack:
         return against_labels(nets, batch)

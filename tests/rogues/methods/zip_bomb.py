@@ -1,7 +1,9 @@
 """It hands over a zip that is a thousand times as large inside."""
 
 import json
+import sys
 import zipfile
+from pathlib import Path
 
 from torch import Tensor
 
@@ -22,9 +24,12 @@ class ZipBomb(Method):
     """Adversarial training, compressed."""
 
     def setup(self, nets: Nets) -> None:
-        with zipfile.ZipFile("/scratch/offer.safetensors", "w", zipfile.ZIP_DEFLATED) as bomb:
+        with zipfile.ZipFile("/scratch/bomb", "w", zipfile.ZIP_DEFLATED) as bomb:
             bomb.writestr("data.pkl", bytes(2**25))
-        print(json.dumps({"offer": "", "step": 1, "progress": 1.0}), flush=True)
+        content = Path("/scratch/bomb").read_bytes()
+        print(json.dumps({"offer": "", "step": 1, "progress": 1.0, "bytes": len(content)}), flush=True)
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
         input()
 
     def attack(self, nets: Nets, batch: Batch) -> Attack:

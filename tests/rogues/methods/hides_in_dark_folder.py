@@ -1,6 +1,5 @@
-"""It hands over a link to a file outside its folder."""
+"""It fills a folder that may be written and not listed."""
 
-import json
 from pathlib import Path
 
 from torch import Tensor
@@ -11,20 +10,22 @@ from bench.losses import cross_entropy
 
 
 @register(
-    "rogue-links-out",
+    "rogue-hides-in-dark-folder",
     version="1",
     family="adversarial-training",
     reference="arXiv:0000.00000",
     authors="A Rogue",
     licence="Apache-2.0",
 )
-class LinksOut(Method):
-    """Adversarial training by reference."""
+class HidesInDarkFolder(Method):
+    """Adversarial training with a dark log."""
 
     def setup(self, nets: Nets) -> None:
-        Path("/scratch/offer.safetensors").symlink_to("/etc/passwd")
-        print(json.dumps({"offer": "", "step": 1, "progress": 1.0}), flush=True)
-        input()
+        dark = Path("/scratch/dark")
+        dark.mkdir()
+        dark.chmod(0o333)
+        for number in range(100):
+            (dark / f"log-{number}").write_bytes(bytes(2**24))
 
     def attack(self, nets: Nets, batch: Batch) -> Attack:
         return against_labels(nets, batch)

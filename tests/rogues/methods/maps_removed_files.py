@@ -1,7 +1,7 @@
-"""It hands over a pipe that nobody writes to, so that the reader waits for ever."""
+"""It fills the disk with removed files that it keeps by a mapped page of each."""
 
-import json
-import os
+import mmap
+from pathlib import Path
 
 from torch import Tensor
 
@@ -11,20 +11,24 @@ from bench.losses import cross_entropy
 
 
 @register(
-    "rogue-leaves-pipe",
+    "rogue-maps-removed-files",
     version="1",
     family="adversarial-training",
     reference="arXiv:0000.00000",
     authors="A Rogue",
     licence="Apache-2.0",
 )
-class LeavesPipe(Method):
-    """Adversarial training, soon."""
+class MapsRemovedFiles(Method):
+    """Adversarial training with maps."""
 
     def setup(self, nets: Nets) -> None:
-        os.mkfifo("/scratch/offer.safetensors")
-        print(json.dumps({"offer": "", "step": 1, "progress": 1.0}), flush=True)
-        input()
+        maps = []
+        for number in range(100):
+            path = Path(f"/scratch/log-{number}")
+            path.write_bytes(bytes(2**24))
+            with path.open("r+b") as file:
+                maps.append(mmap.mmap(file.fileno(), 4096))
+            path.unlink()
 
     def attack(self, nets: Nets, batch: Batch) -> Attack:
         return against_labels(nets, batch)

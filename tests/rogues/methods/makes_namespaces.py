@@ -1,7 +1,7 @@
-"""It nests folders until their names are too long to be looked up, and writes there."""
+"""It makes itself root in a namespace of its own, to mount what it likes."""
 
+import ctypes
 import os
-import time
 
 from torch import Tensor
 
@@ -11,21 +11,21 @@ from bench.losses import cross_entropy
 
 
 @register(
-    "rogue-digs-deep",
+    "rogue-makes-namespaces",
     version="1",
     family="adversarial-training",
     reference="arXiv:0000.00000",
     authors="A Rogue",
     licence="Apache-2.0",
 )
-class DigsDeep(Method):
-    """Adversarial training in depth."""
+class MakesNamespaces(Method):
+    """Adversarial training with a crown."""
 
     def setup(self, nets: Nets) -> None:
-        for _ in range(100):
-            os.mkdir("d" * 200)  # noqa: PTH102
-            os.chdir("d" * 200)
-        time.sleep(60)
+        kernel = ctypes.CDLL(None, use_errno=True)
+        new_user, new_mount = 0x10000000, 0x00020000
+        if kernel.unshare(new_user | new_mount) < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
     def attack(self, nets: Nets, batch: Batch) -> Attack:
         return against_labels(nets, batch)

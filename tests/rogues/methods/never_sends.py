@@ -1,0 +1,31 @@
+"""It announces what it never sends, so that the reader waits for ever."""
+
+import json
+
+from torch import Tensor
+
+from bench import Attack, Batch, Method, Nets, register
+from bench.inner import against_labels
+from bench.losses import cross_entropy
+
+
+@register(
+    "rogue-never-sends",
+    version="1",
+    family="adversarial-training",
+    reference="arXiv:0000.00000",
+    authors="A Rogue",
+    licence="Apache-2.0",
+)
+class NeverSends(Method):
+    """Adversarial training, soon."""
+
+    def setup(self, nets: Nets) -> None:
+        print(json.dumps({"offer": "", "step": 1, "progress": 1.0, "bytes": 1000}), flush=True)
+        input()
+
+    def attack(self, nets: Nets, batch: Batch) -> Attack:
+        return against_labels(nets, batch)
+
+    def loss(self, nets: Nets, batch: Batch) -> Tensor:
+        return cross_entropy(nets.student(batch.x_adv), batch.y)

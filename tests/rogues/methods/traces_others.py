@@ -1,0 +1,34 @@
+"""It attaches to another process."""
+
+import ctypes
+import os
+
+from torch import Tensor
+
+from bench import Attack, Batch, Method, Nets, register
+from bench.inner import against_labels
+from bench.losses import cross_entropy
+
+
+@register(
+    "rogue-traces-others",
+    version="1",
+    family="adversarial-training",
+    reference="arXiv:0000.00000",
+    authors="A Rogue",
+    licence="Apache-2.0",
+)
+class TracesOthers(Method):
+    """Adversarial training by looking over shoulders."""
+
+    def setup(self, nets: Nets) -> None:
+        kernel = ctypes.CDLL(None, use_errno=True)
+        attach = 16
+        if kernel.ptrace(attach, 1, None, None) < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+    def attack(self, nets: Nets, batch: Batch) -> Attack:
+        return against_labels(nets, batch)
+
+    def loss(self, nets: Nets, batch: Batch) -> Tensor:
+        return cross_entropy(nets.student(batch.x_adv), batch.y)
