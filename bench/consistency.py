@@ -93,8 +93,10 @@ def _submission(record: RunRecord, about: SubmissionRecord, scenario: Scenario |
     for name, audit in about.audits.items():
         if audit.verdict == "fail":
             yield f"submission.audits.{name} failed: {audit.words}"
-    if scenario and "gap" in about.audits and about.audits["gap"] != gap_audit(record, scenario):
-        yield f"submission.audits.gap is {about.audits['gap']}, the accuracies give {gap_audit(record, scenario)}"
+    if scenario and record.status == "complete":
+        now = gap_audit([record], scenario)
+        if now.verdict == "fail":
+            yield f"submission.audits.gap fails: {now.words}"
 
 
 def curve_problems(lines: Sequence[dict[str, Any]], record: RunRecord) -> Iterator[str]:

@@ -44,7 +44,7 @@ def submit(
     from bench.errors import Refused
     from bench.records import local_leaderboards
     from bench.scenario import load_scenario
-    from bench.submission.entry import Entry, fault
+    from bench.submission.entry import Entry
     from bench.submission.landing import landing
 
     use_files(file)
@@ -62,8 +62,7 @@ def submit(
             return
         seeds = counted(entry.scenario.seeds, "seed")
         say(f"3. {seeds} and one drawn now are trained in sandboxes and evaluated outside:")
-        if problems := entry.run(where, jobs):
-            raise fault(problems)
+        entry.run(where, jobs)
     except Refused as refusal:
         if json:
             print_json({"refused": str(refusal)})

@@ -44,6 +44,10 @@ class Entrant(Protocol):
     def info(self) -> MethodInfo:
         """What the file says of it."""
 
+    @property
+    def folder(self) -> Path:
+        """Where its trials work: of this file alone."""
+
     def audited(self, record: RunRecord, work: Path) -> RunRecord:
         """The record of a trial with what was checked. Raises TemperError for one that is refused."""
 
@@ -89,7 +93,7 @@ class Runner:
 
         A trial that is recorded already is not trained again: its stored weights are judged again.
         """
-        by_folder = {work_folder(self.leaderboards, trial): trial for trial in trials}
+        by_folder = {self._work(trial): trial for trial in trials}
         folders = []
         for folder, trial in by_folder.items():
             self._drop_outdated(folder)
@@ -106,7 +110,11 @@ class Runner:
         outdated = {trial.id for trial in self.outdated(trials)}
         for trial in trials:
             if self._is_recorded(trial) and trial.id not in outdated:
-                discard(work_folder(self.leaderboards, trial))
+                discard(self._work(trial))
+
+    def _work(self, trial: Trial) -> Path:
+        """Where a trial works: one of a submission beside its file, so that another file never goes on with it."""
+        return self.entrant.folder / trial.id if self.entrant else work_folder(self.leaderboards, trial)
 
     def _is_recorded(self, trial: Trial) -> bool:
         return (trial_folder(self.leaderboards, trial) / "record.json").is_file()

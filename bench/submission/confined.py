@@ -1,4 +1,4 @@
-"""What runs inside the sandbox: `python -m bench.submission.confined describe|check|train|replay STEP`, in /scratch.
+"""What runs inside the sandbox: `python -m bench.submission.confined describe|check|train`, in /scratch.
 
 It shares its interpreter with the method, so that whoever hears what it says believes none of it. All that it hands
 over goes through standard output, a JSON line an event: one that has `bytes` is followed by so many of them.
@@ -11,7 +11,6 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +47,7 @@ WATCHED = {
 }
 
 
-def main(stage: str, until: str = "0") -> int:
+def main(stage: str) -> int:
     """Run one stage; returns the exit code. Before it is ready, nothing of the method's has run."""
     tell(ready=True)
     try:
@@ -64,7 +63,7 @@ def main(stage: str, until: str = "0") -> int:
         elif stage == "check":
             tell(passed=check_subject(Subject(job.method, job.hyperparameters, job.scenario, _splits())))
         else:
-            _train(job, int(until))
+            _train(job)
         _unchanged(before, job.method)
     except TemperError as error:
         tell(error=str(error))
@@ -85,25 +84,19 @@ def ask(module: nn.Module, step: int, progress: float, whose: str = "") -> Candi
     return Candidate(**json.loads(sys.stdin.readline()))
 
 
-class Arrived(Exception):
-    """A replay has come to the end of its window."""
-
-
 class Points:
     """Hands over the state of a training after its first step, at every 40th of its way and with every candidate; and
     between those now and then, for when it is interrupted."""
 
-    def __init__(self, trainer: Trainer, metrics: list[dict[str, Any]], until: int = 0) -> None:
-        self.metrics, self.until = metrics, until
+    def __init__(self, trainer: Trainer, metrics: list[dict[str, Any]]) -> None:
+        self.metrics = metrics
         self.reached, self.told_at = self._place(trainer), time.monotonic()
 
     def __call__(self, trainer: Trainer, losses: Mapping[str, float]) -> None:
-        """After a step. Raises Arrived at step `until`."""
+        """After a step."""
         if (place := self._place(trainer)) != self.reached:
             self._send(trainer, point=trainer.step_index, progress=trainer.progress)
             self.reached = place
-            if trainer.step_index == self.until:
-                raise Arrived
         elif time.monotonic() - self.told_at > Job.model_fields["checkpoint_seconds"].default:
             self._send(trainer, checkpoint=trainer.step_index)
 
@@ -118,15 +111,12 @@ class Points:
         return trainer.step_index > 0, int(trainer.progress * POINTS), len(trainer.selection.curve)
 
 
-def _train(job: Job, until: int) -> None:
-    """Train from the checkpoint that is given, if there is one, to the end or to step `until`."""
+def _train(job: Job) -> None:
+    """Train from the checkpoint that is given, if there is one."""
     make_deterministic()
     if (GIVEN / CHECKPOINT).exists():
         shutil.copyfile(GIVEN / CHECKPOINT, CHECKPOINT)
-    try:
-        conduct(make_trainer(job, _splits(), ask), job, Path(), partial(Points, until=until))
-    except Arrived:
-        return
+    conduct(make_trainer(job, _splits(), ask), job, Path(), Points)
     for file in filter(Path.exists, map(Path, TEXTS)):
         hand_over(file.read_bytes(), file=file.name)
 
@@ -164,4 +154,4 @@ def _splits() -> dict[str, Split]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main(sys.argv[1]))

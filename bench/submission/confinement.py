@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from bench.files import replacing, write_text
 from bench.registry import named_files
 from bench.submission.confined import BESIDE, CHECKPOINT, DATA, JOB, SOURCE
 from bench.submission.desk import Desk, on_gpu
-from bench.submission.replay import Replay
+from bench.submission.replay import Arrived, Replay
 from bench.submission.sandbox import GIVEN, Limits, Read, Sandbox
 from bench.submission.shown import search_path
 from bench.submission.trail import Window
@@ -34,7 +35,7 @@ KINDS = ("offer", "file", "point", "checkpoint")  # of what is handed over with 
 FAILURE_BYTES = 2000  # of the words for a failure
 
 
-def run_confined(stage: str, job: Job, folder: Path, desk: Desk | Replay | None = None, *more: str) -> dict[str, Any]:
+def run_confined(stage: str, job: Job, folder: Path, desk: Desk | Replay | None = None) -> dict[str, Any]:
     """Run a stage of `bench.submission.confined` on the method file in `folder`; returns all that it told.
 
     Raises Refused where a limit or the contract was broken, with the process's own words for what failed in it.
@@ -50,7 +51,7 @@ def run_confined(stage: str, job: Job, folder: Path, desk: Desk | Replay | None 
     if desk:
         desk.sandbox = sandbox
     try:
-        code, errors = sandbox.run(["-m", "bench.submission.confined", stage, *more], listener)
+        code, errors = sandbox.run(["-m", "bench.submission.confined", stage], listener)
     finally:
         if desk:
             desk.save()
@@ -81,9 +82,11 @@ def train_confined(job: Job, folder: Path) -> None:
 
 
 def replayed(job: Job, folder: Path, desk: Desk, window: Window) -> bool:
-    """Whether a window of a training comes to the same bits when it is run again, in a fresh sandbox."""
+    """Whether a window of a training comes to the same bits when it is run again, in a fresh sandbox, where it cannot
+    tell this from a training that was interrupted."""
     replay = Replay(desk, window)
-    run_confined("replay", job, folder, replay, str(window.end))
+    with suppress(Arrived):
+        run_confined("train", job, folder, replay)
     return replay.arrived
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from secrets import token_hex
@@ -19,7 +20,7 @@ from bench.execution.job import FAILURE, RESULTS, Job
 from bench.execution.judge import load_network
 from bench.execution.pool import Pool
 from bench.execution.trials import Runner
-from bench.files import write_bytes, write_text
+from bench.files import discard, write_bytes, write_text
 from bench.method import METHODS, MethodInfo
 from bench.records import (
     Audit,
@@ -30,15 +31,17 @@ from bench.records import (
     make_trial,
     read_record,
     record_folders,
+    trial_folder,
 )
 from bench.registry import file_of
 from bench.scenario import Scenario
-from bench.submission.audits import confirming_seed, gap_audit
+from bench.submission.audits import confirming_seed, gap_audit, on_training, seen_audit
 from bench.submission.confinement import run_confined
 from bench.submission.desk import AUDITS
 from bench.submission.source import Source, read_submission
 from bench.testing import CHECKS
 from bench.training.loop import ROLES
+from bench.words import counted
 
 FIELDS = 10_000  # characters of all hyper-parameters
 PART, IMAGES = 0.1, 64  # of a rehearsal: share of the budget, and validation images that AutoAttack sees
@@ -83,6 +86,7 @@ class Entry:
         if read.problems:
             raise Refused("\n".join([f"{file_or_name} is not ready:", *(f"- {each}" for each in read.problems)]))
         folder = leaderboards / ".work" / f"submission-{scenario.name}-{read.sha256[:16]}"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_bytes(folder / "method.py", read.content)
         drawn = _drawn(read, scenario, leaderboards)
         if drawn:
@@ -103,13 +107,14 @@ class Entry:
     def checked(self) -> tuple[Entry, list[str]]:
         """Ask the method what it is, and run the conformance suite on it, confined: itself, and what it passed."""
         job = self._job(1.0)
-        said = self._told(run_confined("describe", job, self.folder))
-        for role in sorted(said.needs):
-            if ROLES.get(role) not in self.scenario.teachers:
-                raise Refused(f"it needs a {role.replace('_', ' ')}, and {self.scenario.name} has none")
-        checks = [check.__name__ for check in CHECKS]
-        if run_confined("check", job, self.folder).get("passed") != checks:
-            raise Refused("its process ended without running the conformance suite")
+        with self._forgotten_when_refused():
+            said = self._told(run_confined("describe", job, self.folder))
+            for role in sorted(said.needs):
+                if ROLES.get(role) not in self.scenario.teachers:
+                    raise Refused(f"it needs a {role.replace('_', ' ')}, and {self.scenario.name} has none")
+            checks = [check.__name__ for check in CHECKS]
+            if run_confined("check", job, self.folder).get("passed") != checks:
+                raise Refused("its process ended without running the conformance suite")
         return replace(self, told=said), checks
 
     def rehearse(self) -> Rehearsal:
@@ -135,14 +140,25 @@ class Entry:
             images=len(images.y[few]),
         )
 
-    def run(self, leaderboards: Path, jobs: int) -> list[str]:
-        """Train, judge and record what is not recorded yet; returns what went wrong, a line a trial.
+    def run(self, leaderboards: Path, jobs: int) -> None:
+        """Train, judge and record what is not recorded yet; the confirming seed comes last, when the others stand.
 
-        The confirming seed comes last, when the others stand.
+        Raises Refused where a trial is, or all together are: then nothing of what was recorded here stays. Raises
+        TemperError for what else went wrong, a line a trial.
         """
         runner = Runner(self.scenario, leaderboards, self.device, jobs, entrant=self)
-        problems = runner.run(runner.missing(self.trials()))
-        return problems or runner.run(runner.missing([self.confirming()]))
+        missing = runner.missing([*self.trials(), self.confirming()])
+        try:
+            with self._forgotten_when_refused():
+                for some in ([each for each in missing if each in self.trials()], runner.missing([self.confirming()])):
+                    if problems := runner.run(some):
+                        raise fault(problems)
+                made = [*self.trials(), self.confirming()]
+                self._audit_together([read_record(trial_folder(leaderboards, each)) for each in made])
+        except Refused:
+            for trial in missing:
+                discard(trial_folder(leaderboards, trial))
+            raise
 
     def trials(self) -> list[Trial]:
         """One of each seed of the scenario."""
@@ -164,7 +180,9 @@ class Entry:
     def audited(self, record: RunRecord, work: Path) -> RunRecord:
         """The record with its audits. Raises Refused where one fails."""
         audits = {name: Audit.model_validate(each) for name, each in _audits(work).items()}
-        audits["gap"] = gap_audit(record, self.scenario)
+        if record.status == "complete":
+            audits["gap"] = gap_audit([record], self.scenario)
+            audits["seen"] = self._seen(work)
         failed = [f"{name}: {audit.words}" for name, audit in audits.items() if audit.verdict == "fail"]
         if failed:
             raise Refused("refused by its audits: " + "; ".join(failed))
@@ -177,6 +195,29 @@ class Entry:
             nonce=nonce,
         )
         return record.model_copy(update={"submission": about})
+
+    def _seen(self, work: Path) -> Audit:
+        """Whether a student knows the test images as well as those that it was trained on."""
+        if self.info.track == "data-free":
+            return Audit(value=0.0, threshold=0.0, verdict="pass", words="a data-free method sees no training image")
+        network = load_network(self.scenario, work / "best.safetensors")
+        pair = on_training(network, self.scenario, load(self.scenario.data, ("train", "test")))
+        return seen_audit([pair], self.scenario)
+
+    def _audit_together(self, records: Sequence[RunRecord]) -> None:
+        """Raise Refused where the seeds of the row together are better on test than honest ones are."""
+        audit = gap_audit(records, self.scenario)
+        if audit.verdict == "fail":
+            raise Refused(f"refused by its audits, {counted(len(records), 'seed')} together: gap: {audit.words}")
+
+    @contextmanager
+    def _forgotten_when_refused(self) -> Iterator[None]:
+        """Inside, a refusal removes all that is kept: another file of this name begins anew."""
+        try:
+            yield
+        except Refused:
+            self.forget()
+            raise
 
     def forget(self) -> None:
         """Remove what was kept between calls."""

@@ -15,6 +15,10 @@ from bench.submission.sandbox import Limits, Sandbox
 from bench.submission.trail import Window
 
 
+class Arrived(Exception):
+    """The training has come to the end of the window."""
+
+
 @dataclass
 class Replay:
     """A desk that knows the answers: it runs a window of a training again, in a fresh sandbox, and compares the states
@@ -41,7 +45,7 @@ class Replay:
         return self.desk.most(kind)
 
     def take(self, kind: str, event: Mapping[str, Any], content: bytes) -> bytes | None:
-        """The verdict of the training on a candidate, and nothing for all else."""
+        """The verdict of the training on a candidate. Raises Arrived at the end of the window."""
         if kind == "offer":
             self.offered = sha256(content).hexdigest()
             step = valid(Offer, event, "what it offers for validation is not a candidate").step
@@ -53,6 +57,7 @@ class Replay:
             state = sha256(content).hexdigest()
             self.arrived = (event["point"], state) == (self.window.end, self.window.state)
             self.arrived &= self.offered == self.window.weights
+            raise Arrived
         return None
 
     def save(self) -> None:

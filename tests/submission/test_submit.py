@@ -144,7 +144,7 @@ def submitted(record: RunRecord, scenario: Scenario, nonce: str = "") -> RunReco
     record = record.model_copy(update={"training": training})
     compute = Audit(value=1.0, threshold=4.0, verdict="pass", words="as much as PGD-AT")
     about = SubmissionRecord(source=SOURCE, authors="A", licence="MIT", nonce=nonce)
-    audits = {"compute": compute, "gap": gap_audit(record, scenario)}
+    audits = {"compute": compute, "gap": gap_audit([record], scenario)}
     record = record.model_copy(update={"submission": about.model_copy(update={"audits": audits})})
     if nonce:
         seed = confirming_seed(record.trial.train_fingerprint, SOURCE, nonce)
