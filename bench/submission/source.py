@@ -130,7 +130,7 @@ def _info(node: ast.ClassDef, call: ast.Call) -> MethodInfo:
     for keyword in call.keywords:
         try:
             given[str(keyword.arg)] = ast.literal_eval(keyword.value)
-        except ValueError:
+        except (ValueError, TypeError):
             continue  # computed: it is known once the file runs
     texts = {key: value for key, value in given.items() if isinstance(value, str)}
     return MethodInfo(str(ast.literal_eval(call.args[0])), **({"version": "", "family": "", "reference": ""} | texts))  # type: ignore[arg-type]

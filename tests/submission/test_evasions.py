@@ -22,7 +22,7 @@ EVASIONS = [
     ("from dataclasses import sys", "imports dataclasses.sys"),
     ("from enum import bltns", "imports enum.bltns"),
     ("from functools import GenericAlias", "imports functools.GenericAlias"),
-    ("from collections import abc as a\na.sys", "uses collections.abc.sys"),
+    ("import typing as t\nt.sys", "uses typing.sys"),
     ("from torch import os", "imports torch.os"),
     ("from torch import *", "imports torch.*"),
     ("import torch.os", "imports torch.os"),
@@ -86,7 +86,8 @@ HONEST = [
     "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from torch import nn",
     "import numpy as np\nx = np.linalg.norm(np.arange(4.0)) + np.pi",
     "from pydantic import Field\nfrom typing import Annotated, Literal\nclass A:\n"
-    "    x: Annotated[float, Field(ge=0)] = 1\n    y: Literal['mean', 'sum'] | None = 'sum'\n    z: tuple[int, ...] = (1,)",
+    "    x: Annotated[float, Field(ge=0)] = 1\n    y: Literal['mean', 'sum'] | None = 'sum'\n"
+    "    z: tuple[int, ...] = (1,)",
     "def f(self, batch):\n    batch._kept = self._x = getattr(batch, 'kept', None)",
     "import torch\nwith torch.no_grad(), torch.enable_grad():\n    pass",
     "def f(nets):\n    nets.add('critic', 1)\n    for each in nets.critic.module.parameters():\n"
