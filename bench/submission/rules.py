@@ -43,8 +43,8 @@ def needless(tree: ast.Module) -> Iterator[str]:
         if _is_network(node, added) and id(node) not in handed:
             found.append(f"uses {ast.unparse(node)}: a method only returns it, or gives it to a function of bench")
         if isinstance(node, ast.ClassDef):
-            for field in node.body:
-                found += _annotates(field, imported)
+            kinds = [field.annotation for field in node.body if isinstance(field, ast.AnnAssign)]
+            found += [words for kind in kinds for words in _computed(kind, imported)]
         yield from (f"line {getattr(node, 'lineno', 0)}: {words}" for words in found)
 
 
@@ -192,22 +192,34 @@ def _added(tree: ast.AST) -> set[str]:
     return {str(each.value) for each in first if isinstance(each, ast.Constant)} - GIVEN
 
 
-def _annotates(field: ast.stmt, imported: dict[str, str]) -> Iterator[str]:
-    """What is wrong with the type of a field: pydantic evaluates it, texts in it too."""
-    if not isinstance(field, ast.AnnAssign):
-        return
-    for node in ast.walk(field.annotation):
-        match node:
-            case ast.Constant(value=str() as text) if not text.isidentifier():
-                yield f"has the text {text[:40]!r} in the type of a field"
-            case ast.Call() if not full_name(node.func, imported).startswith("pydantic."):
-                yield f"computes the type of a field: {ast.unparse(node)}"
-            case ast.Name(id=name) if name not in imported and name not in BUILTINS:
-                yield f"computes the type of a field: {name}"
-            case ast.BinOp(op=operator) if not isinstance(operator, ast.BitOr):
-                yield f"computes the type of a field: {ast.unparse(node)}"
-            case ast.JoinedStr() | ast.Lambda() | ast.NamedExpr() | ast.IfExp() | ast.BoolOp():
-                yield f"computes the type of a field: {ast.unparse(node)}"
+def _computed(kind: ast.AST, imported: dict[str, str]) -> Iterator[str]:
+    """What in the type of a field is more than a type: pydantic evaluates it, and texts in it too."""
+    match kind:
+        case ast.Subscript(value=value, slice=inside):
+            literal = full_name(value, imported) == "typing.Literal"
+            parts = [value] if literal else [value, inside]
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            parts = [left, right]
+        case ast.Tuple(elts=parts) | ast.List(elts=parts):
+            pass
+        case ast.Constant(value=str() as text):
+            try:
+                parts = [ast.parse(text, mode="eval").body]
+            except (SyntaxError, ValueError):
+                parts = []
+        case ast.Constant():
+            parts = []
+        case ast.Name(id=name) if name in imported or name in BUILTINS:
+            parts = []
+        case ast.Attribute() if full_name(kind, imported):
+            parts = []
+        case ast.Call(func=called) if full_name(called, imported).startswith("pydantic."):
+            parts = []
+        case _:
+            yield f"computes the type of a field: {ast.unparse(kind)}"
+            return
+    for part in parts:
+        yield from _computed(part, imported)
 
 
 class _Spelled(ast.NodeTransformer):

@@ -377,7 +377,7 @@ ROGUES = [
         "removes the hooks of the meter",
         "reaches for _forward_hooks",
         "conformance",
-        "the meter charges",
+        "the student has another layer",
         "check",
     ),
     Rogue(

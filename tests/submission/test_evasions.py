@@ -57,7 +57,8 @@ EVASIONS = [
     ("__builtins__['exec']('1')", "uses __builtins__"),
     ("@exec\n@input\nclass A:\n    pass", "uses exec"),
     ("e = exec", "uses exec"),
-    ("class A:\n    x: \"torch.os.system('true')\" = 1", "in the type of a field"),
+    ("class A:\n    x: \"torch.os.system('true')\" = 1", "computes the type of a field"),
+    ("class A:\n    x: list['f(1)'] = 1", "computes the type of a field"),
     ("A = 'op' + 'en(1)'\nclass B:\n    x: A = 1", "computes the type of a field"),
     ("def f(self):\n    self.parse_raw(b'', allow_pickle=True)", "reaches for parse_raw"),
     # what is not the method's own
@@ -86,7 +87,7 @@ HONEST = [
     "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from torch import nn",
     "import numpy as np\nx = np.linalg.norm(np.arange(4.0)) + np.pi",
     "from pydantic import Field\nfrom typing import Annotated, Literal\nclass A:\n"
-    "    x: Annotated[float, Field(ge=0)] = 1\n    y: Literal['mean', 'sum'] | None = 'sum'\n"
+    "    x: Annotated[float, Field(ge=0, title='A b')] = 1\n    y: Literal['a-b', 'sum'] | None = 'sum'\n"
     "    z: tuple[int, ...] = (1,)",
     "def f(self, batch):\n    batch._kept = self._x = getattr(batch, 'kept', None)",
     "import torch\nwith torch.no_grad(), torch.enable_grad():\n    pass",
