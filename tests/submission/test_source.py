@@ -65,6 +65,7 @@ def test_what_no_method_needs_is_named(line: str, words: str) -> None:
     [
         (', authors="A. Author"', "", "@register needs authors="),
         (', licence="MIT"', ', licence=""', "@register needs licence="),
+        ('"A. Author"', "{[]: 1}", "@register needs authors="),
         ('"plain"', '"rslad"', "there is a method 'rslad' already"),
         ("class Plain(Method)", "class Plain", "must derive from bench.Method"),
     ],
