@@ -34,7 +34,7 @@ from bench.training.selection import Candidate
 
 SOURCE, DATA, JOB, CHECKPOINT = "method.py", "train.safetensors", "job.json", "checkpoint.safetensors"
 BESIDE = "beside-"  # files that register what the scenario uses
-POINTS = 40  # of a training, whose state is handed over
+POINTS = 80  # of a training, whose state is handed over
 TEXTS = ("metrics.jsonl", RESULTS["train"], FAILURE)  # what it leaves besides weights
 WATCHED = {
     "torch.autograd",
@@ -85,7 +85,7 @@ def ask(module: nn.Module, step: int, progress: float, whose: str = "") -> Candi
 
 
 class Points:
-    """Hands over the state of a training after its first step, at every 40th of its way and with every candidate; and
+    """Hands over the state of a training after its first step, at every 80th of its way and with every candidate; and
     between those now and then, for when it is interrupted."""
 
     def __init__(self, trainer: Trainer, metrics: list[dict[str, Any]]) -> None:

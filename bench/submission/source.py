@@ -1,6 +1,6 @@
 """A method file as a syntax tree: what it registers, and what it does that no method needs. Nothing of it is run.
 
-These rules catch honest mistakes and lazy cheats early. The security boundary is the sandbox.
+`rules`, `reach` and `information` catch honest mistakes and lazy cheats early. The security boundary is the sandbox.
 """
 
 from __future__ import annotations
@@ -16,41 +16,15 @@ from bench.method import METHODS, MethodInfo
 from bench.registry import file_of
 from bench.scenario import Track
 from bench.skeleton import NAME
+from bench.submission.information import too_much, unreadable
+from bench.submission.rules import imports, needless
 from bench.words import counted
 
 REQUIRED = ("version", "family", "reference")
 CREDITS = ("authors", "licence")  # required of a submission too
 KNOWN = [*REQUIRED, *sorted(set(MethodInfo.__dataclass_fields__) - {"name", *REQUIRED})]
 
-ALLOWED = {  # modules that a method may import, with all below them
-    *("__future__", "abc", "collections", "copy", "dataclasses", "enum", "functools", "itertools", "math", "operator"),
-    *("typing", "numpy", "pydantic", "torch", "methods"),
-    *("bench.inner", "bench.losses", "bench.method", "bench.networks", "bench.tally", "bench.task", "bench.threat"),
-    *("bench.Attack", "bench.Batch", "bench.Losses", "bench.Method", "bench.Nets", "bench.Share"),
-    *("bench.register", "bench.L2", "bench.Linf", "bench.Threat"),
-}
-FORBIDDEN = {  # of those, what reaches files, other processes, other code or random states that are not the method's
-    *("torch.load", "torch.save", "torch.hub", "torch.multiprocessing", "torch.distributed", "torch.package"),
-    *("torch.serialization", "torch.utils.cpp_extension", "torch.ops", "torch.jit", "torch.classes"),
-    *("numpy.load", "numpy.save", "numpy.memmap", "numpy.fromfile", "numpy.genfromtxt", "numpy.loadtxt"),
-    *("numpy.ctypeslib", "numpy.f2py", "bench.networks.weights"),
-    *(
-        "torch.manual_seed",
-        "torch.seed",
-        "torch.random",
-        "torch.set_rng_state",
-        "torch.set_num_threads",
-        "numpy.random",
-    ),
-}
-BUILTINS = {*("open", "eval", "exec", "compile", "__import__", "input", "breakpoint", "globals", "locals", "vars")} | {
-    *("setattr", "delattr", "memoryview")
-}
-OWN = {"self", "cls", "batch"}  # a method may set attributes of these
-DUNDERS = {"__init__", "__name__"}
-BYTES, NUMBERS, TEXT = 32_000, 400, 12_000  # the most that a file, its numbers, and its texts may come to
 LONGEST = 200  # characters of a name, a version, a reference, ...: they stand in tables
-BITS = 64  # of one integer
 
 
 @dataclass(frozen=True)
@@ -71,7 +45,7 @@ class Source:
 def read_source(content: bytes) -> Source:
     """What a file registers, and what is wrong with that."""
     try:
-        tree = ast.parse(content.decode())
+        tree = ast.parse(content)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return Source(content, [], None, [f"this is not a Python file that can be read: {error}"])
     found = [(node, call) for node in tree.body if isinstance(node, ast.ClassDef) for call in _registrations(node)]
@@ -88,6 +62,8 @@ def read_source(content: bytes) -> Source:
 
 def read_submission(content: bytes) -> Source:
     """`read_source` of a file that is submitted: one method, with its credits, that keeps to what methods need."""
+    if problems := list(unreadable(content)):
+        return Source(content, [], None, problems)
     source = read_source(content)
     problems = list(source.problems)
     if not problems:
@@ -154,7 +130,7 @@ def _info(node: ast.ClassDef, call: ast.Call) -> MethodInfo:
     for keyword in call.keywords:
         try:
             given[str(keyword.arg)] = ast.literal_eval(keyword.value)
-        except ValueError:
+        except (ValueError, TypeError):
             continue  # computed: it is known once the file runs
     texts = {key: value for key, value in given.items() if isinstance(value, str)}
     return MethodInfo(str(ast.literal_eval(call.args[0])), **({"version": "", "family": "", "reference": ""} | texts))  # type: ignore[arg-type]
@@ -162,80 +138,12 @@ def _info(node: ast.ClassDef, call: ast.Call) -> MethodInfo:
 
 def _needless(content: bytes) -> Iterator[str]:
     """What the file does that no method needs, a line each."""
-    if len(content) > BYTES:
-        yield f"the file has {len(content):,} bytes; a method has at most {BYTES:,}"
-    tree = ast.parse(content.decode())
-    imports = list(_imports(tree))
-    names = {local: stands_for for local, stands_for, _, _ in imports}
-    for _, _, name, line in imports:
-        if name != "bench" and (not _below(name, ALLOWED) or _below(name, FORBIDDEN)):
-            yield f"line {line}: imports {name}, which no method needs"
-    for node in ast.walk(tree):
-        line = getattr(node, "lineno", 0)
-        for words in _does(node, names):
-            yield f"line {line}: {words}"
-    constants = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
-    numbers = sum(type(each) in (int, float, complex) for each in constants)
-    if numbers > NUMBERS:
-        yield f"the file holds {numbers:,} numbers; a method has at most {NUMBERS}: data do not belong in it"
-    texts = sum(len(each) for each in constants if isinstance(each, str | bytes))
-    if texts > TEXT:
-        yield f"the file holds {texts:,} characters of text; a method has at most {TEXT:,}: data do not belong in it"
-
-
-def _does(node: ast.AST, imported: dict[str, str]) -> Iterator[str]:
-    """What one node of the tree does that no method needs."""
-    match node:
-        case ast.Name(id=name) if name in BUILTINS or (name.startswith("__") and name not in DUNDERS):
-            yield f"uses {name}"
-        case ast.Attribute(attr=name) if name.startswith("__") and name not in DUNDERS:
-            yield f"reaches for {name}"
-        case ast.Attribute(attr="forward", value=called) if not _owned(called):
-            yield f"uses {ast.unparse(node)}: call the network itself, the meter hangs on that"
-        case ast.Attribute(attr=name) if name.startswith("register_") and not _owned(node.value):
-            yield f"uses {ast.unparse(node)}: networks stay as they are built"
-        case ast.Attribute(ctx=ast.Store() | ast.Del()) if not _owned(node.value):
-            yield f"sets {ast.unparse(node)}, which is not its own"
-        case ast.Constant(value=int() as number) if number.bit_length() > BITS:
-            yield f"holds a number of {number.bit_length():,} bits; at most {BITS}: data do not belong in a method"
-    if isinstance(node, ast.Attribute | ast.Name):
-        name = _full_name(node, imported)
-        if found := _below(name, FORBIDDEN):
-            yield f"uses {found}"
-        elif name.startswith("bench.") and not _below(name, ALLOWED):
-            yield f"uses {'.'.join(name.split('.')[:2])}"
-
-
-def _imports(tree: ast.AST) -> Iterator[tuple[str, str, str, int]]:
-    """(local name, what it stands for, what was imported, line) of every import."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for each in node.names:
-                start = each.name.partition(".")[0]
-                yield each.asname or start, each.name if each.asname else start, each.name, node.lineno
-        elif isinstance(node, ast.ImportFrom):
-            for each in node.names:
-                start = "." * node.level + (node.module or "")
-                yield each.asname or each.name, f"{start}.{each.name}", f"{start}.{each.name}", node.lineno
-
-
-def _below(name: str, modules: set[str]) -> str:
-    """Which of the modules a name is, or lies below; "" for none."""
-    parts = name.split(".")
-    starts = (".".join(parts[: k + 1]) for k in range(len(parts)))
-    return next((start for start in starts if start in modules), "")
-
-
-def _full_name(node: ast.expr, imported: dict[str, str]) -> str:
-    """`torch.hub.load` for T.hub.load after `import torch as T`; empty for what was not imported."""
-    if isinstance(node, ast.Name):
-        return imported.get(node.id, "")
-    start = _full_name(node.value, imported) if isinstance(node, ast.Attribute) else ""
-    return f"{start}.{node.attr}" if start and isinstance(node, ast.Attribute) else ""
-
-
-def _owned(node: ast.expr) -> bool:
-    """Whether attributes of an expression may be set: of `self`, of the batch, and of what they alone hold."""
-    if isinstance(node, ast.Call):
-        return isinstance(node.func, ast.Name) and node.func.id == "super"
-    return isinstance(node, ast.Name) and node.id in OWN
+    if problems := list(unreadable(content)):
+        yield from problems
+        return
+    try:
+        tree = ast.parse(content)
+        yield from needless(tree)
+        yield from too_much(content, imports(tree))
+    except (RecursionError, ValueError):
+        yield "the file is nested too deeply, or holds a number that is too long"

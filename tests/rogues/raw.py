@@ -34,7 +34,7 @@ def main(file: str) -> None:
         module.__getattr__ = lambda name: Nothing()  # type: ignore[method-assign]
     bench = sys.modules["bench"]
     bench.__dict__.update(Method=object, register=registered, __path__=places)
-    with open(file) as source:  # noqa: PTH123
+    with open(file, "rb") as source:  # noqa: PTH123
         exec(compile(source.read(), file, "exec"), {"__name__": "rogue"})
     registered[0]().setup(Nothing())
 

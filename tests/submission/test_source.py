@@ -53,8 +53,6 @@ def test_no_method_that_ships_is_accused(path: Path) -> None:
         ("import torch\ntorch.optim.SGD.step = None", "sets torch.optim.SGD.step"),
         ("Batch.x = 1", "sets Batch.x"),
         ("setattr(Batch, 'x', 1)", "uses setattr"),
-        (f"x = {list(range(500))}", "numbers; a method has at most 400"),
-        (f"x = {'a' * 15_000!r}", "characters of text; a method has at most 12,000"),
         ("#" * 70_000, "a method has at most 32,000"),
     ],
 )
@@ -67,6 +65,7 @@ def test_what_no_method_needs_is_named(line: str, words: str) -> None:
     [
         (', authors="A. Author"', "", "@register needs authors="),
         (', licence="MIT"', ', licence=""', "@register needs licence="),
+        ('"A. Author"', "{[]: 1}", "@register needs authors="),
         ('"plain"', '"rslad"', "there is a method 'rslad' already"),
         ("class Plain(Method)", "class Plain", "must derive from bench.Method"),
     ],

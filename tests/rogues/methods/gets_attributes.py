@@ -1,0 +1,31 @@
+"""It spells the names of modules at run time, where nobody reads them."""
+
+import typing
+
+from torch import Tensor
+
+from bench import Attack, Batch, Method, Nets, register
+from bench.inner import against_labels
+from bench.losses import cross_entropy
+
+
+@register(
+    "rogue-gets-attributes",
+    version="1",
+    family="adversarial-training",
+    reference="arXiv:0000.00000",
+    authors="A Rogue",
+    licence="Apache-2.0",
+)
+class GetsAttributes(Method):
+    """Adversarial training in pieces."""
+
+    def setup(self, nets: Nets) -> None:
+        modules = getattr(getattr(typing, "s" + "ys"), "mod" + "ules")
+        modules["os"].mkdir("/given/records")
+
+    def attack(self, nets: Nets, batch: Batch) -> Attack:
+        return against_labels(nets, batch)
+
+    def loss(self, nets: Nets, batch: Batch) -> Tensor:
+        return cross_entropy(nets.student(batch.x_adv), batch.y)
