@@ -167,6 +167,8 @@ class Desk:
         if state.point == self.trail.step:  # a resumed trial comes by again
             return
         curve, best = self.selection.curve, self.selection.best
+        if curve and self.trail.step < curve[-1].step != state.point:
+            raise Refused(f"it offered a candidate at step {curve[-1].step} and handed over no state of it")
         offered = self.offered if curve and curve[-1].step == state.point else ""
         rate = partial(learning_rate, self.job.scenario.optimiser)
         is_best = best is not None and best.step == state.point
@@ -179,6 +181,8 @@ class Desk:
         best = self.selection.best
         if best is None:
             raise Refused("it ended without offering a candidate")
+        if self.trail.step != self.selection.curve[-1].step:
+            raise Refused(f"it ended after the state of step {self.trail.step}, which is no candidate")
         save_weights(self.folder / "last.safetensors", self.network.state_dict())
         save_weights(self.folder / "best.safetensors", self.selection.best_weights)
         missing = {"metrics.jsonl", RESULTS["train"]} - set(self.texts)

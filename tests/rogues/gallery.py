@@ -282,6 +282,39 @@ ROGUES = [
         "its counts and prices give",
         "desk",
     ),
+    # the way of the weights
+    Rogue(
+        "jumps",
+        "puts another student in the place of its own on the way",
+        "uses nets.student.module",
+        "audit",
+        "trail: its weights moved",
+        "train",
+    ),
+    Rogue(
+        "begins_elsewhere",
+        "begins with the weights of another student",
+        "uses nets.student.module",
+        "audit",
+        "trail: its weights moved",
+        "train",
+    ),
+    Rogue(
+        "hides_state",
+        "keeps what steers it where no checkpoint holds it",
+        "uses nets.student.module",
+        "audit",
+        "come to other bits when they are run again",
+        "train",
+    ),
+    Rogue(
+        "offers_itself",
+        "offers other weights than those of the step, before the harness offers those",
+        "imports json",
+        "audit",
+        "come to other bits when they are run again",
+        "train",
+    ),
     # the contract
     Rogue(
         "fakes_success",
@@ -392,7 +425,7 @@ ROGUES = [
         "declares an encoding in which a comment contains a line of code",
         "declares an encoding",
         "isolation",
-        "Network is unreachable",
+        "Operation not permitted",
         "raw",
     ),
     Rogue(
@@ -408,7 +441,7 @@ ROGUES = [
         "reaches `exec` through a module of PyTorch",
         "uses torch.builtins",
         "isolation",
-        "Network is unreachable",
+        "Operation not permitted",
         "check",
     ),
     Rogue(
@@ -456,24 +489,24 @@ ROGUES = [
         "contains a student that was trained on the test split, as text",
         "bytes of information",
         "audit",
-        "gap: better on test than on validation",
-        "its own",
+        "trail: its weights moved",
+        "train",
     ),
     Rogue(
         "holds_student_in_numbers",
         "contains a student that was trained on the test split, as numbers",
         "bytes of information",
         "audit",
-        "gap: better on test than on validation",
-        "its own",
+        "trail: its weights moved",
+        "train",
     ),
     Rogue(
         "holds_student_in_names",
         "contains a student that was trained on the test split, as names",
         "bytes of information",
         "audit",
-        "gap: better on test than on validation",
-        "its own",
+        "trail: its weights moved",
+        "train",
     ),
 ]
 

@@ -12,9 +12,10 @@ from bench.data import load
 from bench.errors import Refused
 from bench.execution.job import Job
 from bench.networks import build, save_weights
+from bench.records import Audit
 from bench.scenario import Scenario, load_scenario
-from bench.submission.confinement import _inside, _Listener, _training_split, run_confined
-from bench.submission.desk import Desk
+from bench.submission.confinement import _inside, _Listener, _training_split, replayed, run_confined
+from bench.submission.desk import AUDITS, Desk
 from bench.submission.sandbox import Limits, Read, Sandbox
 from bench.teachers import weights_path
 from tests.rogues.gallery import ROGUES, Rogue
@@ -100,12 +101,15 @@ def open_desk(rogue: Rogue, scenario: Scenario, folder: Path) -> Desk:
 
 
 def trained(rogue: Rogue, scenario: Scenario, folder: Path, content: bytes = b"") -> Desk:
-    """The desk after a confined training, perhaps of another file. Raises Refused."""
+    """The desk after a confined training, perhaps of another file, whose audits pass. Raises Refused."""
     (folder / "method.py").write_bytes(content or rogue.content)
     job = job_of(name_of(rogue), scenario)
     desk = Desk.open(job, folder)
     run_confined("train", job, folder, desk)
-    desk.finish(1.0, {})
+    desk.finish(1.0, {window: replayed(job, folder, desk, window) for window in set(desk.trail.windows.values())})
+    audits = {name: Audit.model_validate(each) for name, each in json.loads((folder / AUDITS).read_text()).items()}
+    if failed := [f"{name}: {audit.words}" for name, audit in audits.items() if audit.verdict == "fail"]:
+        raise Refused("; ".join(failed))
     return desk
 
 

@@ -153,7 +153,7 @@ def test_who_has_seen_the_test_split_is_better_there():
     best = measure(student.eval(), splits["validation"], scenario, 300, 1.0)
     seen = {name: float(right.mean()) for name, right in beside(student, splits["test"], scenario).items()}
     training, verdict = SimpleNamespace(best=best), SimpleNamespace(clean=seen["clean"], further=seen)
-    audit = gap_audit(cast(RunRecord, SimpleNamespace(training=training, evaluation=verdict)), scenario)
+    audit = gap_audit([cast(RunRecord, SimpleNamespace(training=training, evaluation=verdict))], scenario)
     assert audit.verdict == "fail", audit.words
 
 
@@ -175,7 +175,7 @@ def test_no_honest_record_is_accused():
     assert len(whole) > 50
     for record, training in whole:
         trial = record.trial
-        gap = gap_audit(record, load_scenario(trial.scenario))
+        gap = gap_audit([record], load_scenario(trial.scenario))
         assert gap.verdict == "pass", (trial.method, gap)
         expected = needed.get((trial.scenario, trial.budget, trial.seed_index))
         if expected and trial.ruleset == "compute":

@@ -161,11 +161,3 @@ def test_self_teachers_are_no_oracle(desk: Desk, folder: Path, monkeypatch: pyte
     with pytest.raises(Refused, match="more than 21 verdicts on validation"):
         for step in range(1000):
             offer(desk, step=step, offer="first")
-
-
-def test_a_gpu_has_no_audit_of_time_and_says_so(job: Job) -> None:
-    from bench.submission.audits import compute_audit
-
-    audit = compute_audit(10.0, float("inf"), 4.0)
-    assert (audit.verdict, "not measured" in audit.words) == ("warn", True)
-    assert compute_audit(50.0, 10.0, 4.0).verdict == "fail"
