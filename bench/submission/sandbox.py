@@ -13,8 +13,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -94,7 +94,10 @@ class Sandbox:
         """
         if problem := isolation_problem():
             raise TemperError(f"no isolation: {problem}")
-        _adopt_orphans()
+        with _adopting():
+            return self._run(command, hear)
+
+    def _run(self, command: Sequence[str], hear: Hear | None) -> tuple[int, str]:
         calls = filter_pipe(processes=self.limits.processes > 1, sockets=self.gpu)
         told, telling = os.pipe()
         outer = subprocess.Popen(
@@ -280,7 +283,14 @@ def _kill(first: int) -> None:
         os.kill(first, signal.SIGKILL)
 
 
-def _adopt_orphans() -> None:
-    """Be whom the first process of a namespace falls to, which bubblewrap leaves without a word of what it used."""
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+@contextmanager
+def _adopting() -> Iterator[None]:
+    """Inside, this process is whom the first process of a namespace falls to, which bubblewrap leaves without waiting
+    for it: what it used is known to who does."""
+    kernel = ctypes.CDLL(None, use_errno=True)
+    if kernel.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise TemperError(f"this process cannot wait for its sandboxes: {os.strerror(ctypes.get_errno())}")
+    try:
+        yield
+    finally:
+        kernel.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
