@@ -15,10 +15,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench import leaderboard
 from bench.records import read_record
 from bench.stamp import record_text, write_stamped
 from bench.verification import FILES, verify_folder, verify_records
-from tests.recorded import copied
+from tests.recorded import SCENARIO, copied
+from tests.rogues.doctored import DOCTORED, METHOD, REEVALUATE, lucky_seed, same_student, sixth_seed
 
 FLIPS = 150  # of bytes, in each file
 ATTESTED = {  # numbers that follow from nothing else: a change with a new stamp takes git, a release or the weights
@@ -40,6 +42,36 @@ def record(folders: list[Path]) -> Iterator[Path]:
     """The first of them; restored after a test."""
     yield folders[0]
     restore(folders)
+
+
+@pytest.mark.parametrize("doctored", DOCTORED, ids=lambda each: each.cheat)
+def test_the_gallery_of_doctored_records(doctored, tmp_path, monkeypatch):
+    """What only the weights can tell is tested in test_verification.py."""
+    monkeypatch.setenv("TEMPER_SHIPPED", str(tmp_path / "none"))
+    folders = copied(tmp_path, METHOD)
+    assert verify_records(tmp_path)[1] == []
+    doctored.change(folders)
+    found, problems = verify_records(tmp_path)
+    assert found
+    if doctored.check == REEVALUATE:
+        assert problems == []
+    else:
+        assert any(doctored.words in problem for problem in problems), problems
+        assert all(str(tmp_path) in problem for problem in problems)
+
+
+@pytest.mark.parametrize("change", [sixth_seed, lucky_seed, same_student])
+def test_a_row_with_a_hole_or_a_student_twice_is_not_ranked(change, tmp_path, monkeypatch):
+    monkeypatch.setenv("TEMPER_SHIPPED", str(tmp_path / "none"))
+    folders = [*copied(tmp_path, METHOD), *copied(tmp_path, "trades")]
+    before = leaderboard(SCENARIO, leaderboards=tmp_path)
+    assert (list(before["status"][:2]), before.attrs["problems"]) == (["ranked", "ranked"], [])
+    change(folders[:5])
+    after = leaderboard(SCENARIO, leaderboards=tmp_path).set_index("method")
+    assert (after["status"][METHOD], after["status"]["trades"]) == ("provisional", "ranked")
+    assert after["rank"][METHOD] is pd.NA
+    (problem,) = after.attrs["problems"]
+    assert problem.startswith(f"{METHOD} is not ranked: ")
 
 
 def restore(folders: list[Path]) -> None:
