@@ -211,6 +211,8 @@ def verdict_problems(verdict: EvaluationRecord, scenario: Scenario | None) -> It
     if scenario:
         if radii and tuple(radii) != curve_radii(scenario.threat, tuple(scenario.data.shape)):
             yield "evaluation.curve: eps are not those at which the scenario's curve is drawn"
+        if any(share < (verdict.proved or 0) for radius, share in verdict.curve if radius <= scenario.threat.eps):
+            yield f"evaluation.proved is {verdict.proved}, and evaluation.curve shows fewer that stand"
         told = {f"last.{name}": share for name, share in verdict.last.items()}
         told |= {f"curve.{number}": share for number, share in enumerate(shares)}
         for name, share in told.items():

@@ -22,6 +22,7 @@ from bench.hashing import digest
 from bench.scenario import Recipe, Ruleset, Scenario, Sha256, Tier, Track
 from bench.stamp import write_stamped
 from bench.strict import strict_json
+from bench.words import printable
 
 WEIGHTS_LIMIT = 1_000_000  # bytes of a file of weights that is kept beside its record
 CLOCKS: dict[str, Any] = {
@@ -58,7 +59,7 @@ class Model(BaseModel):
             read = cls.model_validate_json(text)
         except ValidationError as error:
             problem = error.errors()[0]
-            field = ".".join(str(part) for part in problem["loc"])
+            field = printable(".".join(str(part) for part in problem["loc"]))
             words = problem["msg"].removeprefix("Value error, ")
             raise ValueError(f"{field + ': ' if field else ''}{words}") from None
         strict_json(text)
