@@ -11,7 +11,7 @@ from bench.errors import TemperError
 from bench.ranking.collect import read_outcomes
 from bench.scenario import Scenario, load_scenario, shipped_scenarios
 from bench.stamp import file_stamps, stamp_problems
-from bench.verification import is_leaderboards, outcome_problems, strays, table_problems
+from bench.verification import is_leaderboards, outcome_problems, strays
 
 OUTCOMES = "outcomes.parquet"
 
@@ -79,9 +79,7 @@ def _results(record: CheckpointRecord, folder: Path) -> Iterator[str]:
     if not (folder / OUTCOMES).is_file():
         yield f"{OUTCOMES} is missing"
         return
-    frame = read_outcomes(folder)
-    yield from table_problems(frame, _same_scenario(record))
-    yield from outcome_problems(frame, record.evaluation)
+    yield from outcome_problems(read_outcomes(folder), record.evaluation, _same_scenario(record), teacher=False)
 
 
 def _same_scenario(record: CheckpointRecord) -> Scenario | None:

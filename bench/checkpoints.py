@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import pandas as pd
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field
 
 from bench.errors import TemperError
 from bench.files import discard, replacing, writing
@@ -91,11 +91,11 @@ def read_checkpoint(folder: Path) -> CheckpointRecord:
     """The record in a folder. Raises TemperError that names the file and the field when it is not valid."""
     file = folder / FILE
     try:
-        return CheckpointRecord.model_validate_json(file.read_bytes())
+        return CheckpointRecord.from_json(file.read_bytes())
     except OSError as error:
         raise TemperError(f"cannot read {file}: {error.strerror}") from None
-    except ValidationError as error:
-        raise TemperError(f"{file} is not a valid checkpoint: {_first_problem(error)}") from None
+    except ValueError as error:
+        raise TemperError(f"{file} is not a valid checkpoint: {error}") from None
 
 
 def checkpoint_folder(leaderboards: Path, scenario: str, name: str) -> Path:
@@ -150,9 +150,3 @@ def save_checkpoint(record: CheckpointRecord, outcomes: pd.DataFrame, leaderboar
         new.rename(place)
     discard(staging)
     return place
-
-
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    field = ".".join(str(part) for part in problem["loc"])
-    return f"{field + ': ' if field else ''}{problem['msg'].removeprefix('Value error, ')}"

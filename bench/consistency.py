@@ -9,20 +9,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import Any
 
 from bench.budget import Budget, Meter
 from bench.errors import TemperError
 from bench.evaluation.columns import curve_radii
-from bench.hashing import file_digest
-from bench.method import METHODS
-from bench.records import CandidateRecord, EvaluationRecord, RunRecord, SubmissionRecord, TrainingRecord
+from bench.hashing import digest, file_digest
+from bench.method import METHODS, make_method
+from bench.records import CandidateRecord, CurveLine, EvaluationRecord, RunRecord, SubmissionRecord, TrainingRecord
 from bench.registry import file_of
 from bench.scenario import PGD10_EPOCH, Scenario, load_scenario, shipped_scenarios
 from bench.submission.audits import AUDITED, confirming_seed, gap_audit
 from bench.training.schedule import learning_rate
 from bench.words import counted
 
+EARLIER_REFERENCES = {"arXiv:2211.12860": "Huang et al., CVPR 2023"}  # in records from before a better one was given
 SHARES = ("robust", "clean", "top_class")  # of the validation split, in a candidate
 
 
@@ -62,16 +62,37 @@ def _identity(record: RunRecord, scenario: Scenario | None) -> Iterator[str]:
     trial = record.trial
     if trial.id != record.trial_id:
         yield f"trial_id is {record.trial_id}, its trial hashes to {trial.id}"
-    if trial.method not in METHODS:
-        yield f"method {trial.method!r} is not registered here"
+    yield from _registered(record)
     about = record.submission
     if scenario and trial.seed != _seed(record, scenario):
         rule = f"the scenario's seed number {trial.seed_index}"
         yield f"seed {trial.seed} is not {'what its file and nonce give' if about and about.nonce else rule}"
+    if scenario and about and about.nonce and trial.seed_index != scenario.seeds:
+        yield f"trial.seed_index is {trial.seed_index}; that of a confirming trial is {scenario.seeds}"
     if record.tuned != bool(trial.optimiser):
         yield f"tuned is {record.tuned}, its trial has {'a' if trial.optimiser else 'no'} tuned optimiser"
     if record.status == "complete" and (record.evaluation is None or record.training is None):
         yield "a complete record needs training and evaluation"
+
+
+def _registered(record: RunRecord) -> Iterator[str]:
+    """Whether the method is one that is registered here, and described as it is. How an earlier version was
+    described is no longer known; `bench.withdrawal` says whether its records may stay."""
+    trial = record.trial
+    if trial.method not in METHODS:
+        yield f"method {trial.method!r} is not registered here"
+        return
+    info = METHODS[trial.method].info
+    if trial.version != info.version:
+        return
+    reference = EARLIER_REFERENCES.get(record.reference, record.reference)
+    told = {"family": record.family, "reference": reference, "track": trial.track}
+    for name, value in told.items():
+        if value != getattr(info, name):
+            yield f"{name} is {value!r}, {trial.method} is registered with {getattr(info, name)!r}"
+    settings = make_method(trial.method, trial.hyperparameters).model_dump(mode="json")
+    if digest(settings) != digest(trial.hyperparameters):
+        yield f"trial.hyperparameters are {trial.hyperparameters}, {trial.method} makes {settings} of them"
 
 
 def _seed(record: RunRecord, scenario: Scenario) -> int:
@@ -99,23 +120,23 @@ def _submission(record: RunRecord, about: SubmissionRecord, scenario: Scenario |
             yield f"submission.audits.gap fails: {now.words}"
 
 
-def curve_problems(lines: Sequence[dict[str, Any]], record: RunRecord) -> Iterator[str]:
+def curve_problems(lines: Sequence[CurveLine], record: RunRecord) -> Iterator[str]:
     """What the lines of a learning curve say that cannot be, beside the record of that training."""
     training = record.training
     for name in ("step", "progress", "passes"):
-        if not _rises(line[name] for line in lines):
+        if not _rises(getattr(line, name) for line in lines):
             yield f"metrics.jsonl: {name} does not rise from line to line"
     if training is None:
         return
-    if not lines or (lines[-1]["step"], lines[-1]["passes"]) != (training.steps, training.passes):
+    if not lines or (lines[-1].step, lines[-1].passes) != (training.steps, training.passes):
         yield f"metrics.jsonl does not end at step {training.steps} and {training.passes} passes, as the record does"
-    reached = {(line["step"], line["progress"]) for line in lines} | {(c.step, c.progress) for c in training.curve}
+    reached = {(line.step, line.progress) for line in lines} | {(c.step, c.progress) for c in training.curve}
     if not all(_rises(column) for column in zip(*sorted(reached), strict=True)):
         yield "metrics.jsonl: steps and progress are not those of the candidates"
     scenario = shipped_scenario(record)
     spec = scenario.with_optimiser(record.trial.optimiser).optimiser if scenario else None
     for number, line in enumerate(lines, start=1):
-        if spec and not math.isclose(line["learning_rate"], learning_rate(spec, line["progress"])):
+        if spec and not math.isclose(line.learning_rate, learning_rate(spec, line.progress)):
             yield f"metrics.jsonl, line {number}: the learning rate is not the scenario's at that progress"
 
 
@@ -180,20 +201,20 @@ def _collapsed(best: CandidateRecord, classes: int) -> bool:
 
 
 def verdict_problems(verdict: EvaluationRecord, scenario: Scenario | None) -> Iterator[str]:
-    """What a verdict says that cannot be: a curve that rises, diagnostics beside their thresholds, shares of no whole
-    number of examples."""
+    """What a verdict says that cannot be: a curve that rises or begins elsewhere, shares of no whole number of
+    examples. Its diagnostics are checked beside the outcomes (`bench.sign_checks`)."""
     radii, shares = [radius for radius, _ in verdict.curve], [share for _, share in verdict.curve]
     if radii and (not _rises(radii) or not _rises([-share for share in shares], strictly=False)):
         yield "evaluation.curve: accuracy must not rise with eps"
     if radii and (radii[0], shares[0]) != (0, verdict.clean):
         yield f"evaluation.curve.0 is {radii[0], shares[0]}, at eps 0 it is clean accuracy, {verdict.clean}"
-    for name, sign in verdict.diagnostics.items():
-        if (sign["value"] > sign["threshold"]) != (sign["verdict"] != "pass"):
-            said = f"{sign['verdict']} for {sign['value']}, with threshold {sign['threshold']}"
-            yield f"evaluation.diagnostics.{name} says {said}"
+    if radii and (radii[0], shares[0]) != (0, verdict.clean):
+        yield f"evaluation.curve begins with {shares[0]} at {radii[0]}, clean accuracy is {verdict.clean}"
     if scenario:
         if radii and tuple(radii) != curve_radii(scenario.threat, tuple(scenario.data.shape)):
             yield "evaluation.curve: eps are not those at which the scenario's curve is drawn"
+        if any(share < (verdict.proved or 0) for radius, share in verdict.curve if radius <= scenario.threat.eps):
+            yield f"evaluation.proved is {verdict.proved}, and evaluation.curve shows fewer that stand"
         told = {f"last.{name}": share for name, share in verdict.last.items()}
         told |= {f"curve.{number}": share for number, share in enumerate(shares)}
         for name, share in told.items():

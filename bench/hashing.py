@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
     from torch import Generator, Tensor
 
 
@@ -34,6 +35,13 @@ def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
         sha.update(f"{name}:{tuple(tensor.shape)}:{tensor.dtype};".encode())
         sha.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return sha.hexdigest()
+
+
+def label_digest(labels: ArrayLike) -> str:
+    """SHA-256 of labels (N,), as 64-bit integers with the lowest byte first."""
+    import numpy as np
+
+    return hashlib.sha256(np.asarray(labels, "<i8").tobytes()).hexdigest()
 
 
 def derive(*key: object) -> int:

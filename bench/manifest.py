@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
-
 from bench.errors import TemperError
 from bench.hashing import file_digest
 from bench.records import WEIGHTS_LIMIT, Model, RunRecord, read_record
@@ -47,15 +45,11 @@ class Manifest(Model):
 def read_manifest(path: Path) -> Manifest:
     """A manifest from its file. Raises TemperError that names the file when it is not one."""
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        return Manifest.from_json(path.read_bytes())
     except OSError as error:
         raise TemperError(f"cannot read {path}: {error.strerror}") from None
-    except ValidationError as error:
-        problem = error.errors()[0]
-        field = ".".join(str(part) for part in problem["loc"])
-        raise TemperError(
-            f"{path} is not a manifest of a release: {field + ': ' if field else ''}{problem['msg']}"
-        ) from None
+    except ValueError as error:
+        raise TemperError(f"{path} is not a manifest of a release: {error}") from None
 
 
 def file_hashes(folder: Path, names: Sequence[str] | None = None) -> dict[str, str]:

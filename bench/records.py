@@ -12,15 +12,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from bench.errors import TemperError
 from bench.files import SHIPPED
 from bench.hashing import digest
 from bench.scenario import Recipe, Ruleset, Scenario, Sha256, Tier, Track
 from bench.stamp import write_stamped
+from bench.strict import strict_json
+from bench.words import printable
 
 WEIGHTS_LIMIT = 1_000_000  # bytes of a file of weights that is kept beside its record
 CLOCKS: dict[str, Any] = {
@@ -32,12 +34,36 @@ MARKS = ("superseded_by", "retracted")  # fields that are set after a record was
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
+STEPS = 2**53  # beyond this, readers of JSON disagree about an integer
+
+
+def _shown(name: str) -> str:
+    """A name, which people read. Raises ValueError for one that cannot be shown."""
+    if not name.isprintable():
+        raise ValueError(f"{name!r} is not printable")
+    return name
+
+
+Name = Annotated[str, Field(max_length=200), AfterValidator(_shown)]
 
 
 class Model(BaseModel):
     """Base of what is stored: frozen, no field that it does not know, no number that is none."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """What JSON text says, read strictly (`bench.strict`). Raises ValueError, in a line that names the field."""
+        try:
+            read = cls.model_validate_json(text)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            field = printable(".".join(str(part) for part in problem["loc"]))
+            words = problem["msg"].removeprefix("Value error, ")
+            raise ValueError(f"{field + ': ' if field else ''}{words}") from None
+        strict_json(text)
+        return read
 
 
 class Trial(Model):
@@ -107,6 +133,19 @@ class TrainingRecord(Model):
     curve: list[CandidateRecord]
     best: CandidateRecord
     collapsed: bool
+
+
+class CurveLine(Model):
+    """A line of a learning curve, in `metrics.jsonl`."""
+
+    model_config = ConfigDict(strict=True)
+
+    step: Annotated[int, Field(ge=0, le=STEPS)]
+    progress: Fraction
+    learning_rate: Positive
+    passes: Positive  # per training example, until then
+    losses: dict[Name, float]  # by network
+    metrics: dict[Name, float] = {}  # what else the method measured
 
 
 class WeightsRecord(Model):
@@ -198,13 +237,26 @@ def read_record(path: Path) -> RunRecord:
     try:
         if file.exists() and not file.is_file():
             raise TemperError(f"cannot read {file}: it is no file")
-        return RunRecord.model_validate_json(file.read_bytes())
+        return RunRecord.from_json(file.read_bytes())
     except OSError as error:
         raise TemperError(f"cannot read {file}: {error.strerror}") from None
-    except ValidationError as error:
-        problem = error.errors()[0]
-        field = ".".join(str(part) for part in problem["loc"])
-        raise TemperError(f"{file} is not a valid record: {field + ': ' if field else ''}{problem['msg']}") from None
+    except ValueError as error:
+        raise TemperError(f"{file} is not a valid record: {error}") from None
+
+
+def read_curve_lines(file: Path) -> list[CurveLine]:
+    """The lines of a learning curve. Raises TemperError that names the file, the line and the field that is wrong."""
+    try:
+        texts = file.read_bytes().splitlines()
+    except OSError as error:
+        raise TemperError(f"cannot read {file}: {error.strerror}") from None
+    lines = []
+    for number, text in enumerate(texts, start=1):
+        try:
+            lines.append(CurveLine.from_json(text))
+        except ValueError as error:
+            raise TemperError(f"{file} is damaged: line {number}: {error}") from None
+    return lines
 
 
 def trial_folder(leaderboards: Path, trial: Trial) -> Path:

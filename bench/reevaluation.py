@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bench.data import load
 from bench.errors import TemperError
 from bench.evaluation import evaluate
+from bench.execution.checkpoint import robust_teacher
 from bench.networks import build, load_weights
 from bench.protocol import ROBUST
 from bench.ranking.collect import read_outcomes
@@ -21,6 +23,7 @@ from bench.verification import Findings
 from bench.words import counted
 
 SHOWN = 3  # of the examples that changed
+VERDICTS = ("pass", "warn", "not run", "fail")  # of a diagnostic, the best first
 Report = Callable[[int, float], None]  # which of the records, and how far it is
 
 
@@ -34,9 +37,11 @@ def reevaluate(
     device: str = "cpu",
     report: Report = lambda number, done: None,
 ) -> Findings:
-    """Judge `count` of the records in `folders` again, drawn by `seed`, by AutoAttack as their scenario says.
+    """Judge `count` of the records in `folders` again, drawn by `seed`, by AutoAttack and the diagnostics as their
+    scenario says.
 
-    A problem is a record of whose verdicts (robust or not) less than 99% are equal. `scenario` is one of the user's
+    A problem is a record of whose verdicts (robust or not) less than 99% are equal, or with a diagnostic that trips and
+    is recorded as better. `scenario` is one of the user's
     own; the others are those that ship. Raises TemperError when none of the records can be judged here: weights that
     lie elsewhere, another scenario, another protocol.
     """
@@ -59,11 +64,12 @@ def reevaluate(
 
 
 def _compare(folder: Path, scenario: Scenario, device: str, report: Callable[[float], None]) -> Findings:
-    stored = read_outcomes(folder)["outcome"].to_numpy()
+    stored, verdict = read_outcomes(folder)["outcome"].to_numpy(), read_record(folder).evaluation
     model = build(scenario.student, scenario.data.shape, scenario.data.classes)
     load_weights(model, folder / "best.safetensors")
     test, spec = load(scenario.data, ("test",))["test"].to(device), scenario.evaluation
-    outcomes = evaluate(
+    teacher, told = robust_teacher(scenario, device)
+    again = evaluate(
         model.to(device).eval(),
         test.inputs(),
         test.y,
@@ -73,9 +79,12 @@ def _compare(folder: Path, scenario: Scenario, device: str, report: Callable[[fl
         seed=spec.seed,
         batch_size=spec.batch_size,
         progress=report,
-        diagnose=False,
-    ).outcomes
-    return _verdict(folder, stored, outcomes)
+        teacher=teacher,
+    )
+    found = _verdict(folder, stored, again.outcomes)
+    found += _signs(folder, verdict.diagnostics if verdict else {}, again.diagnostics)
+    found.told += [f"{folder}: {line}" for line in told]
+    return found
 
 
 def _verdict(folder: Path, stored: np.ndarray, outcomes: np.ndarray) -> Findings:
@@ -90,6 +99,20 @@ def _verdict(folder: Path, stored: np.ndarray, outcomes: np.ndarray) -> Findings
         return Findings(told=[f"{line}, {int((stored != outcomes).sum())} other outcomes"])
     first = "; ".join(outcome_changes(stored, np.where(equal, stored, outcomes))[:SHOWN])
     return Findings([f"{line}; at least {100 * AGREEMENT:.0f} % must be; {first}"])
+
+
+def _signs(folder: Path, stored: Mapping[str, Any], found: Mapping[str, Any]) -> Findings:
+    """The diagnostics of both, by name; a problem is one that trips, and that the record says is better."""
+    findings = Findings()
+    for name, sign in found.items():
+        told, verdict = stored.get(name), sign["verdict"]
+        recorded = told["verdict"] if isinstance(told, dict) and told.get("verdict") in VERDICTS else VERDICTS[0]
+        line = f"{folder}: diagnostic {name} is recorded as {recorded}, and found as {verdict}: {sign['words']}"
+        if verdict == "not run":
+            findings.told.append(line)
+        elif VERDICTS.index(recorded) < VERDICTS.index(verdict):
+            findings.problems.append(line)
+    return findings
 
 
 def _judged_by(folder: Path, own: Scenario | None, data: Path | None) -> Scenario | None:

@@ -39,6 +39,7 @@ README = """# Temper leaderboards, release {day}
 - `CITATION.cff`, `citation.bib`: how to cite this. Cite the papers of the methods and attacks that you report as well.
 
 `temper verify --manifest manifest.json` in this folder says which records have changed since, are gone or were added.
+With `--signers FILE`, it also asks for the signature `manifest.json.sig` by one of these signers.
 """
 
 CFF = """cff-version: 1.2.0

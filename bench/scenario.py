@@ -41,7 +41,8 @@ class SplitSpec(Spec):
 
 
 class DataSpec(Spec):
-    """The data source. `sha256` pins the bytes of each split; a mismatch is refused."""
+    """The data source. `sha256` pins the bytes of each split; a mismatch is refused. `labels` pins the labels of the
+    test split alone (`bench.hashing.label_digest`), for `verify`, which has no data; it is in no fingerprint."""
 
     source: str
     name: str = ""  # which data set of the source, such as CIFAR10 for torchvision
@@ -51,6 +52,7 @@ class DataSpec(Spec):
     bounds: tuple[float, float] = (0.0, 1.0)  # of valid inputs: those of the threat model, which need not be repeated
     split: SplitSpec
     sha256: dict[Literal["train", "validation", "test"], Sha256] = {}
+    labels: Sha256 | None = None
 
 
 class NetworkSpec(Spec):

@@ -6,30 +6,42 @@ What a record only attests (`ATTESTED`) is held by its stamp (`bench.stamp`) and
 
 from __future__ import annotations
 
-import json
+import contextlib
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from bench.checkpoints import FILE as CHECKPOINT
 from bench.checkpoints import FOLDER as CHECKPOINTS
 from bench.consistency import answers, content_problems, curve_problems, shipped_scenario
 from bench.errors import TemperError
-from bench.evaluation.summary import outcome_hashes, summarise, unknown_columns
+from bench.evaluation.summary import outcome_hashes, summarise
 from bench.hashing import file_digest
-from bench.protocol import ATTACKS, MISCLASSIFIED, ROBUST
 from bench.ranking.collect import read_outcomes
-from bench.records import WEIGHTS_LIMIT, EvaluationRecord, RunRecord, read_record
+from bench.ranking.sound import copies, seed_problem
+from bench.records import (
+    WEIGHTS_LIMIT,
+    EvaluationRecord,
+    RunRecord,
+    read_curve_lines,
+    read_record,
+    record_files,
+    shipped_leaderboards,
+)
 from bench.scenario import Scenario
+from bench.sign_checks import sign_problems
 from bench.stamp import STAMPED, file_stamps, stamp_problems
-from bench.withdrawal import mark_problems
-from bench.words import counted
+from bench.table_checks import table_problems
+from bench.withdrawal import COMPARABLE, mark_problems
 
-ATTESTED = "passes, seconds, memory and learning curves are attested by the machine that trained (and stamped)"
+ATTESTED = (
+    "passes, seconds, memory, learning curves and what made a record are attested by whoever stamped it, and so are "
+    "margins, distances and diagnostics as far as they contradict nothing; --reevaluate judges the weights again"
+)
 FILES = ("record.json", *STAMPED, "best.safetensors", "last.safetensors")
 
 
@@ -62,9 +74,44 @@ def verify_records(root: Path) -> tuple[list[Path], list[str]]:
     below = records_folder(root)
     folders = [file.parent for file in sorted(below.rglob("record.json"))]
     problems = [problem for folder in folders for problem in verify_folder(folder)]
+    problems += _beside_others(folders)
     checked_elsewhere = {file.parent for file in below.rglob(CHECKPOINT)} if below == root else set()
     left = strays(below, {*folders, *checked_elsewhere})
     return folders, problems + [f"{path}: belongs to no record" for path in left]
+
+
+def _beside_others(folders: list[Path]) -> Iterator[str]:
+    """What cannot be of the records in `folders` beside all of their scenario, here and shipped: a row without some of
+    its first seeds, and one student in two records of a board."""
+    placed = {folder.resolve(): folder for folder in folders if folder.resolve().parents[2].name == "records"}
+    for leaderboards, scenario in sorted({(place.parents[3], place.parents[1].name) for place in placed}):
+        found = _of_scenario(leaderboards, scenario)
+        rows, boards = defaultdict(list), defaultdict(list)
+        for place, record in found.items():
+            trial = record.trial
+            if not (record.submission and record.submission.nonce):
+                rows[trial.row].append(place)
+            if not record.withdrawn:
+                boards[tuple(getattr(trial, name) for name in COMPARABLE)].append(record)
+        for row in rows.values():
+            here = [placed[place] for place in row if place in placed]
+            if here and (problem := seed_problem([found[place] for place in row])):
+                yield f"{here[0]}: {problem}"
+        shared = {trial: words for board in boards.values() for trial, words in copies(board).items()}
+        for place, record in found.items():
+            if place in placed and record.trial_id in shared and not record.withdrawn:
+                yield f"{placed[place]}: {shared[record.trial_id]}"
+
+
+def _of_scenario(leaderboards: Path, scenario: str) -> dict[Path, RunRecord]:
+    """The readable records of a scenario by folder: those of `leaderboards`, and shipped ones of other trials."""
+    found: dict[str, tuple[Path, RunRecord]] = {}
+    for root in (leaderboards, shipped_leaderboards().resolve()):
+        for file in sorted(record_files(root, scenario)):
+            with contextlib.suppress(TemperError):  # told where the record itself is checked
+                record = read_record(file)
+                found.setdefault(record.trial_id, (file.parent.resolve(), record))
+    return dict(found.values())
 
 
 def strays(below: Path, folders: set[Path]) -> list[Path]:
@@ -136,13 +183,8 @@ def _learning(record: RunRecord, folder: Path) -> Iterator[str]:
     file = folder / "metrics.jsonl"
     if not file.is_file():
         return
-    try:
-        lines = [json.loads(line) for line in file.read_text().splitlines()]
-    except (ValueError, RecursionError) as error:
-        yield f"metrics.jsonl is damaged: {error}"
-    else:
-        for problem in answers(curve_problems(lines, record)):
-            yield problem if "metrics.jsonl" in problem else f"metrics.jsonl {problem}"
+    for problem in answers(curve_problems(read_curve_lines(file), record)):
+        yield problem if "metrics.jsonl" in problem else f"metrics.jsonl {problem}"
 
 
 def _results(record: RunRecord, folder: Path) -> Iterator[str]:
@@ -154,13 +196,20 @@ def _results(record: RunRecord, folder: Path) -> Iterator[str]:
         yield "a complete record needs both hashes of weights"
     if stored is None or not (folder / "outcomes.parquet").is_file():
         return
-    frame = read_outcomes(folder)
-    yield from table_problems(frame, shipped_scenario(record))
-    yield from outcome_problems(frame, stored)
+    frame, scenario = read_outcomes(folder), shipped_scenario(record)
+    teacher = scenario is not None and "robust" in scenario.teachers
+    yield from outcome_problems(frame, stored, scenario, teacher=teacher)
 
 
-def outcome_problems(frame: pd.DataFrame, stored: EvaluationRecord) -> Iterator[str]:
-    """What an evaluation says and its table of outcomes does not give: hashes and accuracies."""
+def outcome_problems(
+    frame: pd.DataFrame, stored: EvaluationRecord, scenario: Scenario | None, *, teacher: bool
+) -> Iterator[str]:
+    """What cannot be of an evaluation's table of outcomes, and what the evaluation says and the table does not give:
+    hashes, accuracies, diagnostics (`transfer` among them where it was judged beside a teacher)."""
+    contradictions = list(answers(table_problems(frame, scenario)))
+    yield from contradictions
+    if not contradictions:
+        yield from answers(sign_problems(stored.diagnostics, frame, teacher=teacher))
     hashes = outcome_hashes(frame)
     for name in sorted({*hashes, *stored.outcomes}):
         if stored.outcomes.get(name) != hashes.get(name):
@@ -169,17 +218,3 @@ def outcome_problems(frame: pd.DataFrame, stored: EvaluationRecord) -> Iterator[
     for field in ("clean", "robust", "attacks", "further", "proved", "worst_class"):
         if getattr(stored, field) != computed[field]:
             yield f"evaluation.{field} is {getattr(stored, field)}, the outcomes give {computed[field]}"
-
-
-def table_problems(frame: pd.DataFrame, scenario: Scenario | None) -> Iterator[str]:
-    """Whether a table of outcomes can be one of this scenario at all; where that is not known, of any."""
-    outcome = frame["outcome"].to_numpy()
-    strange = set(np.unique(outcome)) - {MISCLASSIFIED, ROBUST, *range(1, len(ATTACKS) + 1)}
-    if strange:
-        yield f"outcomes.parquet holds unknown outcomes {sorted(int(each) for each in strange)}"
-    if unknown := unknown_columns(frame):
-        yield f"outcomes.parquet has columns that no evaluation writes: {', '.join(unknown)}"
-    if not np.array_equal(frame["prediction"] == frame["label"], outcome != MISCLASSIFIED):
-        yield "outcomes.parquet: predictions and outcomes disagree on what is misclassified"
-    if scenario and len(frame) != scenario.data.split.test:
-        yield f"outcomes.parquet has {counted(len(frame), 'row')}, the test split {scenario.data.split.test}"

@@ -122,7 +122,8 @@ def _link_problems(record: RunRecord, folder: Path) -> Iterator[str]:
 
 
 def _missing_link(record: RunRecord, folder: Path) -> Iterator[str]:
-    """A record of an old version, whose place in the table a record of the present version has taken."""
+    """A record that counts and is not of the version that is registered: a record of that version should have its
+    place in the table."""
     trial = record.trial
     present = METHODS[trial.method].info.version if trial.method in METHODS else trial.version
     if trial.version == present:
@@ -130,6 +131,8 @@ def _missing_link(record: RunRecord, folder: Path) -> Iterator[str]:
     successor = trial.model_copy(update={"version": present}).id
     if any(_trials(folder, successor)):
         yield f"is of version {trial.version}, and {successor} of {present}: link it with `temper supersede`"
+    else:
+        yield f"is of version {trial.version!r}, and the registered one is {present!r}: run that one, or retract this"
 
 
 def _check_stamp(folder: Path) -> None:

@@ -15,10 +15,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench import leaderboard
 from bench.records import read_record
 from bench.stamp import record_text, write_stamped
 from bench.verification import FILES, verify_folder, verify_records
-from tests.recorded import copied
+from tests.recorded import SCENARIO, copied, edit
+from tests.rogues.doctored import DOCTORED, METHOD, REEVALUATE, lucky_seed, retable, same_student, sixth_seed
 
 FLIPS = 150  # of bytes, in each file
 ATTESTED = {  # numbers that follow from nothing else: a change with a new stamp takes git, a release or the weights
@@ -26,7 +28,7 @@ ATTESTED = {  # numbers that follow from nothing else: a change with a new stamp
     *("surroundings.threads", "evaluation.surroundings.threads"),
     *("training.curve.*.step", "training.curve.*.progress"),  # as far as the next lines of the learning curve
 }
-TOLD = ("value", "threshold")  # of a diagnostic: two numbers, of which only the comparison is checked
+TOLD = "value"  # of a diagnostic: only that it is on its side of the threshold, unless the outcomes give it
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,36 @@ def record(folders: list[Path]) -> Iterator[Path]:
     """The first of them; restored after a test."""
     yield folders[0]
     restore(folders)
+
+
+@pytest.mark.parametrize("doctored", DOCTORED, ids=lambda each: each.cheat)
+def test_the_gallery_of_doctored_records(doctored, tmp_path, monkeypatch):
+    """What only the weights can tell is tested in test_verification.py."""
+    monkeypatch.setenv("TEMPER_SHIPPED", str(tmp_path / "none"))
+    folders = copied(tmp_path, METHOD)
+    assert verify_records(tmp_path)[1] == []
+    doctored.change(folders)
+    found, problems = verify_records(tmp_path)
+    assert found
+    if doctored.check == REEVALUATE:
+        assert problems == []
+    else:
+        assert any(doctored.words in problem for problem in problems), problems
+        assert all(str(tmp_path) in problem for problem in problems)
+
+
+@pytest.mark.parametrize("change", [sixth_seed, lucky_seed, same_student])
+def test_a_row_with_a_hole_or_a_student_twice_is_not_ranked(change, tmp_path, monkeypatch):
+    monkeypatch.setenv("TEMPER_SHIPPED", str(tmp_path / "none"))
+    folders = [*copied(tmp_path, METHOD), *copied(tmp_path, "trades")]
+    before = leaderboard(SCENARIO, leaderboards=tmp_path)
+    assert (list(before["status"][:2]), before.attrs["problems"]) == (["ranked", "ranked"], [])
+    change(folders[:5])
+    after = leaderboard(SCENARIO, leaderboards=tmp_path).set_index("method")
+    assert (after["status"][METHOD], after["status"]["trades"]) == ("provisional", "ranked")
+    assert after["rank"][METHOD] is pd.NA
+    (problem,) = after.attrs["problems"]
+    assert problem.startswith(f"{METHOD} is not ranked: ")
 
 
 def restore(folders: list[Path]) -> None:
@@ -248,6 +280,93 @@ def test_hostile_outcomes_under_a_new_stamp_are_named_and_never_a_traceback(reco
     FRAMES[change](pd.read_parquet(record / "outcomes.parquet")).to_parquet(record / "outcomes.parquet")
     write_stamped(record, json.loads((record / "record.json").read_text()))
     assert verify_folder(record)
+
+
+def where(frame: pd.DataFrame, **values: Any) -> pd.DataFrame:
+    """The table with other values where the first attack broke an example."""
+    broken = frame["outcome"] == 1
+    return frame.assign(**{name: frame[name].mask(broken, value) for name, value in values.items()})
+
+
+COLUMNS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
+    "`broken_by` is not the outcome": lambda f: f.assign(broken_by="robust"),
+    "`margin` is not that of the outcome": lambda f: f.assign(margin=-f["margin"]),
+    "`margin_apgd-ce` is positive where apgd-ce broke": lambda f: where(f, **{"margin_apgd-ce": np.float32(1)}),
+    "`margin_apgd-t` is a number where apgd-t did not run": lambda f: where(f, **{"margin_apgd-t": np.float32(1)}),
+    "`margin_square` is not positive where": lambda f: f.assign(margin_square=-f["margin_square"]),
+    "`margin_apgd-t` is not positive where": lambda f: f.assign(**{"margin_apgd-t": f["margin_apgd-t"] * np.nan}),
+    "`target` is no class that": lambda f: where(f, target=np.int16(3)),
+    "`target` is no class:": lambda f: f.assign(target=np.int16(99)),
+    "`iteration` is none that": lambda f: where(f, iteration=np.int16(101)),
+    "`verified` is true where nothing broke": lambda f: f.assign(verified=True),
+    "`distance` is not 0 where": lambda f: f.assign(distance=np.float32(0.1)),
+    "`distance` is no distance": lambda f: where(f, distance=np.float32(np.nan)),
+    "`distance` exceeds eps = 0.15": lambda f: where(f, distance=np.float32(0.1501)),
+    "`prediction` is no class": lambda f: f.assign(prediction=f["prediction"].replace(3, 10)),
+    "`forwards` cannot be those": lambda f: f.assign(forwards=np.int32(0), backwards=np.int32(0)),
+    "`backwards` exceed `forwards`": lambda f: f.assign(backwards=f["forwards"] + np.int32(1)),
+    "`backwards` are not those of a whole": lambda f: where(f, backwards=np.int32(5000), forwards=np.int32(5000)),
+    "`cw` is true where the clean input is wrong": lambda f: f.assign(cw=True),
+    "`proved` is true where an attack broke": lambda f: f.assign(proved=True),
+    "`proved` is true where a further attack broke": lambda f: f.assign(fgsm=False, proved=f["outcome"] == 255),
+    "the labels are not those of the test split": lambda f: f.assign(label=f["label"].replace(3, 4)),
+    "has no columns iteration": lambda f: f.drop(columns="iteration"),
+    "the column verified holds": lambda f: f.assign(verified=1.0),
+}
+
+
+@pytest.mark.parametrize("says", COLUMNS)
+def test_columns_that_contradict_each_other_are_named(record, says):
+    retable(record, COLUMNS[says])
+    problems = verify_folder(record)
+    assert any(says in problem for problem in problems), problems
+
+
+SIGNS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "transfer is missing": lambda signs: signs.pop("transfer"),
+    "'mine' is none that": lambda signs: signs.update(mine=signs["transfer"]),
+    "transfer is no diagnostic": lambda signs: signs["transfer"].pop("words"),
+    "more_steps is no diagnostic": lambda signs: signs["more_steps"].update(name="cw"),
+    "transfer.threshold is 0.1, it must be 0.01": lambda signs: signs["transfer"].update(threshold=0.1),
+    "transfer says pass for 0.5": lambda signs: signs["transfer"].update(value=0.5),
+    "transfer.value is 0.001, which is not a number of 600": lambda signs: signs["transfer"].update(value=0.001),
+    "side_effects.value is 0.5": lambda signs: signs["side_effects"].update(value=0.5, verdict="fail"),
+    "side_effects says warn": lambda signs: signs["side_effects"].update(value=1, verdict="warn"),
+    "square_gain.value is": lambda signs: signs["square_gain"].update(value=0.01),
+    "call for the stronger attacks pgd-1000, and": lambda signs: signs["more_steps"].update(value=0.5, verdict="warn"),
+    "is there only for an attack that could not run": lambda signs: signs.update(
+        adaptive_eot=signs["transfer"] | {"name": "adaptive_eot"}
+    ),
+    "make 2, the outcomes have 0": lambda signs: signs["outside_the_ball"].update(value=2, verdict="fail"),
+}
+
+
+@pytest.mark.parametrize("says", SIGNS)
+def test_diagnostics_that_cannot_be_are_named(record, says):
+    edit(record, lambda content: SIGNS[says](content["evaluation"]["diagnostics"]))
+    problems = verify_folder(record)
+    assert any(says in problem for problem in problems), problems
+
+
+def test_a_prediction_that_is_none_counts_as_not_finite(record):
+    """By the diagnostic, which is newer than the records that ship."""
+    frame = pd.read_parquet(record / "outcomes.parquet")
+    wrong = (frame["outcome"] == 0).to_numpy()
+    sign = {"value": int(wrong.sum()), "threshold": 0, "verdict": "fail", "words": "They get no finite logits."}
+    retable(record, lambda frame: frame.assign(prediction=frame["prediction"].mask(wrong, -1)))
+    assert any(f"non_finite: 0, and {wrong.sum()} predictions are none" in each for each in verify_folder(record))
+    edit(record, lambda content: content["evaluation"]["diagnostics"].update(non_finite=sign))
+    assert verify_folder(record) == []
+
+
+def test_a_diagnostic_that_could_not_run_calls_for_its_attacks(record):
+    sign = {"value": 1.0, "threshold": 0.0, "verdict": "not run", "words": "Could not run: ValueError"}
+    edit(record, lambda content: content["evaluation"]["diagnostics"].update(more_steps=sign | {"name": "more_steps"}))
+    (problem,) = verify_folder(record)
+    assert "call for the stronger attacks pgd-1000, and those that ran are none" in problem
+    stopped = sign | {"name": "adaptive_pgd-1000"}
+    edit(record, lambda content: content["evaluation"]["diagnostics"].update({"adaptive_pgd-1000": stopped}))
+    assert verify_folder(record) == []
 
 
 @pytest.mark.parametrize(

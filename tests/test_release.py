@@ -245,7 +245,7 @@ def test_the_command(root, temper, tmp_path):
     manifest = release(DAY, root) / "manifest.json"
     another(root, record(root, 2), version="new")
     result = temper("verify", root, "--manifest", manifest, "--json")
-    assert "is not in release" in json.loads(result.out)["told"][0]
+    assert any("is not in release" in line for line in json.loads(result.out)["told"])
     shutil.rmtree(record(root))
     result = temper("verify", root, "--manifest", manifest)
     assert result.code == 1

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from bench.data import load
+from bench.data.zoo import DEBIAN
 from bench.errors import TemperError
+from bench.hashing import label_digest
 from bench.networks import build
 from bench.scenario import PGD10_EPOCH, Scenario, SelectionSpec, load_scenario, shipped_scenarios
 from bench.teachers import teacher_spec
@@ -60,6 +63,14 @@ def test_every_scenario_that_ships_is_valid(name: str) -> None:
     assert radius / scenario.attack.steps < scenario.attack.step_size <= radius
     assert Scenario.model_validate(scenario.model_dump()) == scenario
     assert Scenario.model_validate_json(scenario.model_dump_json()) == scenario
+
+
+@pytest.mark.parametrize("name", ["digits-linf", "fashion-mnist-linf", "fashion-mnist-small-linf"])
+def test_the_labels_that_are_pinned_are_those_of_the_test_split(name: str) -> None:
+    scenario = load_scenario(name)
+    if scenario.data.source == "idx" and not DEBIAN.is_dir():
+        pytest.skip("needs Debian's Fashion-MNIST")
+    assert label_digest(load(scenario.data, ("test",))["test"].y) == scenario.data.labels
 
 
 def test_the_scenarios_of_the_issue_ship() -> None:
@@ -245,6 +256,7 @@ def test_scenarios_are_frozen() -> None:
         'data.name = "another"\n',
         'data.source = "tensors"\n',  # the hashes of the splits say what they hold, wherever they came from
         "budget.s = 1\nbudget.l = 9999\n",
+        f'data.labels = "{"b" * 64}"\n',
         "evaluation.seed = 3\nevaluation.batch_size = 8\n",
         "teachers.robust.recipe.epochs = 3\n",  # the hash of the weights says what came out
         "threat.bounds = [0, 1]\n",

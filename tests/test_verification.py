@@ -13,16 +13,16 @@ import pandas as pd
 import pytest
 
 from bench.errors import TemperError
-from bench.evaluation.summary import outcome_hashes, summarise
 from bench.execution.trials import Runner
 from bench.method import make_method
 from bench.records import make_trial, trial_folder
-from bench.reevaluation import _verdict, reevaluate
+from bench.reevaluation import _signs, _verdict, reevaluate
 from bench.scenario import load_scenario
 from bench.stamp import write_stamped
 from bench.verification import FILES, Findings, verify_folder
 from tests.here import in_this_process
 from tests.recorded import edit
+from tests.rogues.doctored import all_robust
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -181,23 +181,26 @@ def test_the_records_that_are_judged_again_are_drawn_by_a_seed_that_is_told(reco
 
 
 def test_outcomes_that_the_weights_do_not_give_are_named(record, own_scenario):
-    """All hashes and accuracies fit, and still somebody else's outcomes were put there."""
+    """Every column, accuracy and hash fits, and still somebody else's outcomes were put there."""
     frame = pd.read_parquet(record / "outcomes.parquet")
     standing = frame["prediction"] == frame["label"]
-    forged = frame.assign(outcome=np.where(standing, 255, 0).astype(np.uint8))
-    assert rewrite(record, lambda _: forged)
-    assert doctored(record, lambda content: content["evaluation"].update(told(forged))) == []
+    all_robust([record])
+    assert verify_folder(record) == []
     found = reevaluate([record], 1, seed=0, scenario=load_scenario(own_scenario))
-    (problem,) = found.problems
+    problem = found.problems[0]
     broken = int(standing.sum() - (frame["outcome"] == 255).sum())
     assert broken > 0
     assert f"{record}: {40 - broken} of 40 robust verdicts are equal" in problem
     assert f"test example {np.flatnonzero(standing & (frame['outcome'] != 255))[0]}: was robust, now" in problem
 
 
-def told(frame: pd.DataFrame) -> dict[str, Any]:
-    """What a record would say of these outcomes."""
-    return summarise(frame) | {"outcomes": outcome_hashes(frame)}
+@pytest.mark.parametrize("recorded", ["pass", "warn", "not run", "fail", 1, None])
+def test_a_diagnostic_that_is_recorded_as_better_than_it_is_found_is_named(recorded):
+    found = {"transfer": {"verdict": "warn", "words": "3 fall."}, "more_steps": {"verdict": "pass", "words": ""}}
+    problems = _signs(Path("r"), {"transfer": {"verdict": recorded}, "more_steps": {"verdict": "fail"}}, found).problems
+    assert bool(problems) == (recorded in ("pass", 1, None))
+    assert all("transfer" in each and "and found as warn: 3 fall." in each for each in problems)
+    assert _signs(Path("r"), {}, {"transfer": {"verdict": "not run", "words": ""}}).problems == []
 
 
 def test_a_verdict_in_a_hundred_may_differ():

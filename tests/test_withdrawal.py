@@ -185,6 +185,7 @@ def test_a_second_successor_or_another_reason_is_refused(root, current, earlier)
 )
 def test_verify_names_a_mark_that_was_set_by_hand(root, current, marks, says):
     folders = [*current, another(root, current[0], version="later", hyperparameters={"a": 1})]
+    withdrawal.retract(folders[5:], "it is a copy")
     assert problems(root) == []
     for which, mark in marks.items():
         values = {key: trial_id(folders[v]) if type(v) is int else v for key, v in mark.items()}
@@ -194,12 +195,24 @@ def test_verify_names_a_mark_that_was_set_by_hand(root, current, marks, says):
 
 
 def test_verify_wants_an_earlier_version_linked_once_the_present_one_is_recorded(root, current, earlier):
-    found = problems(root)
-    assert len(found) == 5
-    assert all("is of version earlier" in problem and "temper supersede" in problem for problem in found)
+    def unlinked() -> list[str]:
+        return [problem for problem in problems(root) if "is of version earlier" in problem]
+
+    assert len(unlinked()) == 5
+    assert all("link it with `temper supersede`" in problem for problem in unlinked())
     withdrawal.retract(earlier[:2], "its loss had the wrong sign")
-    assert len(problems(root)) == 3
+    assert len(unlinked()) == 3
     withdrawal.supersede(earlier[2], trial_id(current[2]))
+    assert problems(root) == []
+
+
+def test_verify_wants_a_version_that_is_not_registered_withdrawn(root, current):
+    for folder in current:
+        another(root, folder, version="earlier")
+        shutil.rmtree(folder)
+    assert all("and the registered one is '1': run that one, or retract this" in each for each in problems(root))
+    assert len(problems(root)) == 5
+    withdrawal.retract([file.parent for file in root.rglob("record.json")], "its loss had the wrong sign")
     assert problems(root) == []
 
 

@@ -21,6 +21,14 @@ def verify(
     manifest: Annotated[
         Path | None, typer.Option(help="Also compare with a release, by its manifest.json.", show_default=False)
     ] = None,
+    signers: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="With --manifest: who may sign a release, as ssh-keygen's allowed signers. It must be signed then.",
+            show_default=False,
+        ),
+    ] = None,
     against: Annotated[
         str | None,
         typer.Option(
@@ -51,9 +59,12 @@ def verify(
     from bench.history import against as compare_with_commit
     from bench.manifest import compare as compare_with_release
     from bench.records import local_leaderboards
+    from bench.signature import signature_findings
     from bench.verification import ATTESTED, Findings, verify_records
 
     use_files(file)
+    if signers and not manifest:
+        raise TemperError("--signers goes with --manifest: releases are signed, not single records")
     root = path or local_leaderboards(leaderboards)
     if not root.exists():
         raise TemperError(f"nothing found at {root}")
@@ -63,6 +74,7 @@ def verify(
     found = Findings(problems + wrong)
     if manifest:
         found += compare_with_release(manifest, root)
+        found += signature_findings(manifest, signers)
     if against:
         found += compare_with_commit(root, against)
     if reevaluate:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import signal
@@ -137,7 +138,7 @@ class _Log:
             "learning_rate": learning_rate(trainer.scenario.optimiser, trainer.progress),
             "passes": trainer.meter.passes / len(trainer.train),
             "losses": dict(losses),
-            "metrics": trainer.metrics(),
+            "metrics": {name: value for name, value in trainer.metrics().items() if math.isfinite(value)},
         }
         self.metrics.append(line)
         if self.board:

@@ -76,7 +76,8 @@ def leaderboard(
     records made under the scenario's present fingerprints count. The teacher follows, unranked; then checkpoints that
     were trained elsewhere (`temper evaluate --add-row`): their status is `checkpoint`, their ruleset, budget, recipe
     and track are null, their intervals over images alone; then what is superseded or retracted (docs/policy.md).
-    `frame.attrs`: `minimum_detectable_difference`, `teacher_cost` (r), `problems` (damaged files).
+    `frame.attrs`: `minimum_detectable_difference`, `teacher_cost` (r), `problems` (damaged files, rows that
+    are not ranked although they have the seeds).
 
     >>> import bench
     >>> board = bench.leaderboard("digits-linf")
@@ -92,7 +93,9 @@ def ranking(board: Board) -> pd.DataFrame:
     """The ranked table of a board: see `leaderboard`."""
     robust = board.robust
     spread = Spread(*moderated_variance([outcomes.mean(1) for outcomes in robust])) if robust else Spread.none()
-    table = [_summary(board, entries, spread.of(k)) for k, entries in enumerate(board.rows)]
+    doubts = board.doubts
+    table = [_summary(board, entries, spread.of(k), doubts[k]) for k, entries in enumerate(board.rows)]
+    doubtful = [f"{row['method']} is not ranked: {doubt}" for row, doubt in zip(table, doubts, strict=True) if doubt]
     _rank(table, robust, spread)
     _close_gaps(table, robust, spread, board.teacher)
     ranked = _ranked(table)
@@ -111,7 +114,7 @@ def ranking(board: Board) -> pd.DataFrame:
         scenario=board.scenario.name,
         minimum_detectable_difference=detectable,
         teacher_cost=cost,
-        problems=board.problems,
+        problems=[*board.problems, *doubtful],
     )
 
 
@@ -135,13 +138,13 @@ def _caption(board: Board, detectable: float, teacher_cost: float | None) -> lis
     return parts
 
 
-def _summary(board: Board, entries: Sequence[Entry], spread: tuple[Any, Any]) -> dict[str, Any]:
-    """All columns of a row that need no other row."""
+def _summary(board: Board, entries: Sequence[Entry], spread: tuple[Any, Any], doubt: str = "") -> dict[str, Any]:
+    """All columns of a row that need no other row; one in `doubt` is not ranked."""
     records = [entry.record for entry in entries]
     first = records[0]
     trained = [r.training for r in records if r.training]
     failed = sum(r.status == "failed" for r in records)
-    enough = len(records) >= board.scenario.seeds
+    enough = len(records) >= board.scenario.seeds and not doubt
     return {
         "method": first.trial.method,
         "version": first.trial.version,

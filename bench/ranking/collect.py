@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ import pandas as pd
 from bench.checkpoints import CheckpointRecord, checkpoint_folders, read_checkpoint
 from bench.errors import TemperError
 from bench.protocol import MISCLASSIFIED, ROBUST
-from bench.records import RunRecord, leaderboards_read, read_record, record_folders
+from bench.records import RunRecord, leaderboards_read, read_curve_lines, read_record, record_folders
 from bench.scenario import Scenario
 
 WHOLE_NUMBERS = ("outcome", "label", "prediction")  # columns that every file of outcomes has; outcomes are bytes
@@ -131,11 +130,10 @@ def read_curve(folder: Path) -> pd.DataFrame:
     Empty where there is none, or where it cannot be read: it is attested, and nothing rests on it.
     """
     try:
-        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-        table = [line["losses"] | line.get("metrics", {}) for line in lines]
-        return pd.DataFrame(table, index=[100 * line["progress"] for line in lines])
-    except (OSError, ValueError, KeyError, TypeError):
+        lines = read_curve_lines(folder / "metrics.jsonl")
+    except TemperError:
         return pd.DataFrame()
+    return pd.DataFrame([line.losses | line.metrics for line in lines], index=[100 * line.progress for line in lines])
 
 
 def read_outcomes(folder: Path) -> pd.DataFrame:

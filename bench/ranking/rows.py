@@ -14,6 +14,7 @@ import numpy as np
 from bench.errors import TemperError
 from bench.protocol import ROBUST
 from bench.ranking.collect import CheckpointEntry, Collection, Entry, collect, read_outcome_file
+from bench.ranking.sound import copies, seed_problem
 from bench.records import EvaluationRecord, Trial
 from bench.scenario import Scenario
 
@@ -60,6 +61,14 @@ class Board:
     def correct(self) -> list[np.ndarray]:
         """Classified right or not, bool (seeds, images) a row; a failed trial is right nowhere."""
         return [np.stack([self._true_of(entry.correct) for entry in row]) for row in self.rows]
+
+    @property
+    def doubts(self) -> list[str]:
+        """Why each row is not ranked, however many seeds it has; "" where nothing is the matter."""
+        rows = [[entry.record for entry in row] for row in self.rows]
+        shared = copies(record for row in rows for record in row)
+        copied = [next((shared[r.trial_id] for r in row if r.trial_id in shared), "") for row in rows]
+        return [seed_problem(row) or words for row, words in zip(rows, copied, strict=True)]
 
     def _true_of(self, examples: np.ndarray | None) -> np.ndarray:
         return np.zeros(self.scenario.data.split.test, bool) if examples is None else examples

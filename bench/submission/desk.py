@@ -21,11 +21,11 @@ from bench.execution.job import RESULTS, Job
 from bench.files import write_bytes, write_text
 from bench.method import make_method
 from bench.networks import load_weights, save_weights
-from bench.records import CandidateRecord
+from bench.records import STEPS, CandidateRecord
 from bench.submission.audits import compute_audit, replay_audit, trail_audit
 from bench.submission.confined import CHECKPOINT
 from bench.submission.sandbox import GIB, Limits, Sandbox
-from bench.submission.taken import STEPS, TEXT, take_curve, take_result
+from bench.submission.taken import TEXT, take_curve, take_result
 from bench.submission.trail import Trail, Window
 from bench.training import checkpoint
 from bench.training.loop import Trainer, initial_student

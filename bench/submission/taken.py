@@ -5,33 +5,19 @@ from __future__ import annotations
 import json
 import math
 
-from pydantic import BaseModel, Field, ValidationError
-
 from bench.budget import Meter
 from bench.errors import Refused
-from bench.records import TrainingRecord
+from bench.records import CurveLine, TrainingRecord
 
 TEXT = 2_000_000  # bytes of a result that is no tensor
 NAMES = 200  # of networks in a result, and characters of one
-STEPS = 2**53  # beyond this, readers of JSON disagree about an integer
-
-
-class _Line(BaseModel):
-    """A line of a learning curve."""
-
-    step: int = Field(ge=0, le=STEPS)
-    progress: float
-    learning_rate: float
-    passes: float
-    losses: dict[str, float]
-    metrics: dict[str, float] = {}
 
 
 def take_curve(content: bytes) -> bytes:
     """The lines of a learning curve, with what belongs into them and no more."""
     try:
-        lines = [_Line.model_validate_json(line) for line in content.splitlines()]
-    except ValidationError:
+        lines = [CurveLine.from_json(line) for line in content.splitlines()]
+    except ValueError:
         raise Refused("its learning curve is not valid") from None
     return "".join(json.dumps(line.model_dump()) + "\n" for line in lines).encode()
 
@@ -39,11 +25,9 @@ def take_curve(content: bytes) -> bytes:
 def take_result(content: bytes, examples: int) -> TrainingRecord:
     """What a process says of its training on so many examples: attested, and numbers that go together."""
     try:
-        told = TrainingRecord.model_validate_json(content)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"]))
-        raise Refused(f"its result is not valid: {where}: {problem['msg']}") from None
+        told = TrainingRecord.from_json(content)
+    except ValueError as error:
+        raise Refused(f"its result is not valid: {error}") from None
     names = [*told.counts, *told.prices]
     if len(names) > NAMES or any(len(name) > NAMES or not name.isprintable() for name in names):
         raise Refused("its result counts calls of networks with impossible names")

@@ -513,7 +513,14 @@ ROGUES = [
 
 def page() -> str:
     """docs/rogues.md."""
-    return TEMPLATE.read_text().format(count=len(ROGUES), rows="\n".join(map(_row, ROGUES)))
+    from tests.rogues.doctored import DOCTORED
+
+    return TEMPLATE.read_text().format(
+        count=len(ROGUES),
+        rows="\n".join(map(_row, ROGUES)),
+        doctored=len(DOCTORED),
+        checks="\n".join(f"| {each.cheat} | {each.check} | {each.words} |" for each in DOCTORED),
+    )
 
 
 def _row(rogue: Rogue) -> str:
