@@ -32,7 +32,8 @@ def digits() -> Scenario:
 def unknown(digits: Scenario) -> Scenario:
     """The digits in another split, of which no record ships."""
     split = digits.data.split.model_copy(update={"seed": 7})
-    return digits.model_copy(update={"data": digits.data.model_copy(update={"split": split, "sha256": None})})
+    split = digits.data.split.model_copy(update={"seed": 7})
+    return digits.model_copy(update={"data": digits.data.model_copy(update={"split": split, "sha256": {}})})
 
 
 def test_honest_students_are_known_where_records_ship(digits: Scenario) -> None:
