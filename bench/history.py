@@ -25,9 +25,9 @@ def against(root: Path, ref: str) -> Findings:
     """Compare the records below `root` with those that git has of them at `ref` (a commit, or `auto`).
 
     A problem is: a record that is gone; a mark that was removed; any other change, unless the record is superseded
-    or retracted now, or its same weights were judged by another protocol, or it was stamped, which is reported; and a
-    changed file of a release. New records are fine. Raises TemperError for a `ref` that is not a commit, if the
-    whole history is there.
+    or retracted now, or its same weights were judged by another protocol, or it was stamped, or its score fell to the
+    minimum that its outcomes give, which is reported; and a changed file of a release. New records are fine. Raises
+    TemperError for a `ref` that is not a commit, if the whole history is there.
     """
     records = records_folder(root)
     commit = _commit(records, ref)
@@ -115,6 +115,9 @@ def _judge_change(folder: Path, old: dict[str, Any], new: dict[str, Any], files:
     if _judged_again(old, new) and files <= JUDGED:
         scores = [f"{100 * each['evaluation']['robust']:.2f}" for each in (old, new)]
         return Findings(told=[f"{folder}: judged again by another protocol, robust {' -> '.join(scores)} %"])
+    if files == {"record.json"} and _lowered(old, new, differences):
+        scores = [f"{100 * each['evaluation']['robust']:.2f}" for each in (old, new)]
+        return Findings(told=[f"{folder}: the attacks beside the protocol count now, robust {' -> '.join(scores)} %"])
     if not what and "digest" in new and "digest" not in old:
         return Findings(told=[f"{folder}: stamped"])
     return Findings([f"{folder}: changed: {what or ', '.join(sorted(files))}"])
@@ -125,6 +128,13 @@ def _judged_again(old: dict[str, Any], new: dict[str, Any]) -> bool:
     same = all(old.get(field) == new.get(field) for field in ("trial", "training", "weights", "status"))
     protocols = [(each.get("evaluation") or {}).get("protocol_fingerprint") for each in (old, new)]
     return same and None not in protocols and protocols[0] != protocols[1]
+
+
+def _lowered(old: dict[str, Any], new: dict[str, Any], differences: list[str]) -> bool:
+    """Whether the score fell, with what follows from it, while outcomes and hashes and all else are the same."""
+    follows = ("evaluation.robust ", "evaluation.worst_class.")
+    scores = [(each.get("evaluation") or {}).get("robust", 0.0) for each in (old, new)]
+    return scores[1] < scores[0] and all(each.startswith(follows) for each in differences)
 
 
 def _differences(old: Any, new: Any, where: str = "") -> Iterator[str]:

@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.evaluation.adaptive import ANSWERS
-from bench.evaluation.diagnostics import FEW, POINTS, TOLERANCE
-from bench.protocol import ADAPTIVE, ATTACKS, MISCLASSIFIED, ROBUST
+from bench.evaluation.diagnostics import FEW, POINTS, PRECISION, TOLERANCE
+from bench.protocol import ADAPTIVE, ANSWERS, ATTACKS, MISCLASSIFIED, ROBUST
 
 COUNTS = ("outside_the_ball", "fooling_no_more", "non_finite", "side_effects")  # trip above 0
 PASSES = ("stochastic_forward", "batch_dependence")  # differences between logits
+DOUBLE = "precision"  # and between float32 and float64
 SHARES = (  # of the test examples
     *("probabilities", "zero_gradients", "square_gain", "fgsm_beats_pgd", "more_steps", "large_eps", "logit_scaling"),
     "transfer",
 )
 FAILS = (*COUNTS, *PASSES, "probabilities")  # what trips them is no doubt: `fail`; the others `warn`
-NOT_ALWAYS = ("non_finite", "transfer")  # newer than some records; of a scenario with a teacher
+NOT_ALWAYS = ("non_finite", DOUBLE, "transfer")  # newer than some records; of a scenario with a teacher
 FIELDS = ("value", "threshold", "verdict", "words")
 NOT_RUN = {"value": 1, "threshold": 0, "verdict": "not run"}
 
@@ -30,7 +30,7 @@ def sign_problems(signs: Mapping[str, Any], frame: pd.DataFrame, *, teacher: boo
 
     `teacher`: the model was judged beside one, so that `transfer` must be there.
     """
-    known = (*COUNTS, *PASSES, *SHARES)
+    known = (*COUNTS, *PASSES, DOUBLE, *SHARES)
     needed = [name for name in known if name not in NOT_ALWAYS or (name == "transfer" and teacher)]
     for name in needed:
         if name not in signs:
@@ -69,7 +69,7 @@ def _one(name: str, signs: Mapping[str, Any], examples: int) -> Iterator[str]:
     if verdict != due:
         yield f"{where} says {verdict} for {value}, with threshold {threshold}"
     whole = value * examples if name in SHARES else value
-    if name not in PASSES and not (whole >= 0 and math.isclose(whole, round(whole), abs_tol=1e-6)):
+    if name not in (*PASSES, DOUBLE) and not (whole >= 0 and math.isclose(whole, round(whole), abs_tol=1e-6)):
         yield f"{where}.value is {value}, which is not a number of {examples} examples"
 
 
@@ -77,6 +77,8 @@ def _threshold(name: str, signs: Mapping[str, Any], examples: int) -> float:
     """Above which value a diagnostic trips."""
     if name in COUNTS:
         return 0.0
+    if name == DOUBLE:
+        return PRECISION
     if name in SHARES:
         return max(POINTS, FEW / examples)
     again = signs.get("stochastic_forward", {}).get("value", 0.0) if name == "batch_dependence" else 0.0

@@ -288,6 +288,8 @@ def _print(numbers: dict[str, Any], told: dict[str, Any]) -> None:
     """The numbers, and what the diagnostics say."""
     protocol, engine = told["protocol"], told["engine"]
     name = "AutoAttack" if protocol == "standard" else f"`{protocol}`, not AutoAttack"
+    if numbers["robust"] < min(numbers["attacks"].values(), default=1.0):
+        name += " and the stronger attacks that diagnostics called for"
     left = {f"after {attack}": accuracy for attack, accuracy in numbers["attacks"].items()}
     shown = {"clean": numbers["clean"]} | left | {f"robust ({name}, {engine} engine)": numbers["robust"]}
     shown |= {"worst class": numbers["worst_class"]["robust"]} | numbers["further"]

@@ -5,34 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bench.errors import TemperError
 from bench.evaluation.diagnostics import Diagnostic, not_run
 from bench.evaluation.found import Found
 from bench.evaluation.network import Network
 from bench.evaluation.noise import Noise
-from bench.evaluation.probe import Attack, Case, Probe, claimed, given_labels, pgd, rescaled
+from bench.evaluation.probe import Attack, Case, Probe, claimed, given_labels, in_double, pgd, rescaled
 from bench.evaluation.square import square
 from bench.losses import cross_entropy, margin
+from bench.protocol import ANSWERS, ROBUST
 from bench.task import correct
 from bench.threat import Threat
 
-ANSWERS = {  # which attacks a diagnostic calls for
-    "stochastic_forward": ("eot",),
-    "batch_dependence": ("eot",),
-    "side_effects": ("eot",),
-    "probabilities": ("rescaled",),
-    "logit_scaling": ("rescaled",),
-    "zero_gradients": ("rescaled", "black-box"),
-    "square_gain": ("black-box",),
-    "fgsm_beats_pgd": ("black-box",),
-    "large_eps": ("black-box",),
-    "more_steps": ("pgd-1000",),
-    "transfer": ("transfer", "black-box"),
-}
 RESTARTS, QUERIES = 5, 4_000  # of the black box: more starts break more than longer searches do
 EOT_STEPS, EOT_DRAWS, VOTES = 50, 10, 31  # steps, draws for each of their gradients, draws for the last word
 
@@ -61,7 +51,8 @@ def adaptive(
     clean examples where the batch matters; no other attack is run then. `rescaled`: APGD-100 in float64 on scaled
     logits, or the logarithms of probabilities, with two losses (Carlini & Wagner 2016, arXiv:1607.04311).
     `black-box`: Square from 5 starts, 4,000 queries each. `pgd-1000`: PGD with two losses. `transfer`: PGD-200 on the
-    teacher. Per survivor: 500 gradients, 400 in float64, 20,000 passes, up to 2000 gradients, 200 of the teacher.
+    teacher. `float64`: AutoAttack on the same weights in float64, and whether the example stands there. Per survivor:
+    500 gradients, 400 in float64, 20,000 passes, up to 2000 gradients, 200 of the teacher, AutoAttack's in float64.
     """
     case = Case(model, x, y, threat, outcomes, seed, batch_size)
     names = [name for name, sign in tripped.items() if sign.tripped]
@@ -74,7 +65,9 @@ def adaptive(
         right: dict[str, np.ndarray] = {}
         for name in wanted:
             try:
-                if runs := _runs(name, case, teacher):
+                if name == "float64":
+                    right[name] = _right_in_double(case)
+                elif runs := _runs(name, case, teacher):
                     right[name] = _right_under(case, runs)
             except Exception as error:
                 if stopped is None:
@@ -127,6 +120,22 @@ def _right_under(case: Case, runs: list[tuple[str, Attack]]) -> np.ndarray:
     left = case.standing
     for unit, run in runs:
         left = left & (case.attack(left, run, unit) < 0)
+    return left.cpu().numpy()
+
+
+def _right_in_double(case: Case) -> np.ndarray:
+    """Which survivors AutoAttack leaves of the same weights in float64, bool (N,)."""
+    from bench.evaluation import evaluate
+
+    double = in_double(case.model, case.x[:2])
+    if double is None:
+        raise TemperError("the model has no copy in float64")
+    left, keep = case.standing.clone(), case.standing.nonzero().squeeze(1)
+    x, y = case.x[keep].double(), case.y[keep]
+    options: dict[str, Any] = {"seed": case.seed, "batch_size": case.batch_size, "diagnose": False, "dtype": x.dtype}
+    if len(keep):
+        verdict = evaluate(double, x, y, threat=case.threat, **options)
+        left[keep] = torch.from_numpy(verdict.outcomes == ROBUST).to(left.device)
     return left.cpu().numpy()
 
 

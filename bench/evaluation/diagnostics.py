@@ -21,7 +21,18 @@ from bench.evaluation.found import Found
 from bench.evaluation.models import writes_into
 from bench.evaluation.network import raw_gradient
 from bench.evaluation.noise import Noise
-from bench.evaluation.probe import Attack, Case, Probe, are_probabilities, batches, claimed, given_labels, pgd, rescaled
+from bench.evaluation.probe import (
+    Attack,
+    Case,
+    Probe,
+    are_probabilities,
+    batches,
+    claimed,
+    given_labels,
+    in_double,
+    pgd,
+    rescaled,
+)
 from bench.hashing import rng, tensor_digest
 from bench.losses import cross_entropy, margin
 from bench.protocol import ATTACKS
@@ -30,6 +41,7 @@ from bench.threat import Linf, Threat
 Verdict = Literal["pass", "warn", "fail", "not run"]
 
 POINTS, FEW = 0.01, 3  # a sign trips above this share of the examples, and above this many
+PRECISION = 0.05  # of the size of logits that float64 may change; honest students come to 3e-6
 TOLERANCE = 1e-4  # between two passes over the same examples, in units of the median largest logit
 SHORT, LONG, TRANSFER = 50, 200, 20  # steps of PGD
 SCALING_STEPS = 50
@@ -83,14 +95,15 @@ def diagnose(
     case = Case(model, x, y, threat, outcomes, seed, batch_size)
     found: dict[str, Diagnostic] = {}
     with case.undisturbed(*filter(None, [teacher])):
-        for check in (_passes, _zero_gradients, _square_gain, _pgd, _large_eps) if gradients else (_passes,):
+        every = (_passes, _precision, _zero_gradients, _square_gain, _pgd, _large_eps)
+        for check in every if gradients else (_passes,):
             found |= _run(check, case)
         if teacher:
             found |= _run(partial(_transfer, teacher=teacher), case)
         if gradients:
             doubted = ("probabilities", "zero_gradients")
-            in_double = any(name in found and found[name].tripped for name in doubted)
-            found |= _run(partial(_logit_scaling, in_double=in_double), case)
+            exactly = any(name in found and found[name].tripped for name in doubted)
+            found |= _run(partial(_logit_scaling, exactly=exactly), case)
     return found
 
 
@@ -141,6 +154,28 @@ def _passes(case: Case) -> list[Diagnostic]:
         _sign("batch_dependence", other, max(TOLERANCE, 3 * again), f"Another batch {moved.format(other)}", "fail"),
         _share(case, "probabilities", are_probabilities(first), f"{{}} of {{}} {told}.", "fail"),
     ]
+
+
+def _precision(case: Case) -> list[Diagnostic]:
+    """How far the same weights in float64 say something else, of inputs and of corners of their balls: 4 passes, two of
+    them in float64. Weights can be such that float32 rounds away what its gradients follow, or what sets logits apart.
+
+    Differences between the logits of an example are compared, in units of their median size. Nothing where there can be
+    no copy in float64.
+    """
+    double = in_double(case.model, case.x[:2])
+    if double is None:
+        return []
+    sign = torch.randint(0, 2, case.x.shape, generator=rng(case.seed, "precision")).to(case.x) * 2 - 1
+    corners = case.threat.project(case.x, case.threat.step(case.x, sign, case.threat.eps))
+    worst = 0.0
+    for points in (case.x, corners):
+        single = replace(case, x=points).logits().double()
+        exact = replace(case, x=points.double(), model=double).logits()
+        single, exact = (logits - logits.mean(1, keepdim=True) for logits in (single, exact))
+        size = single.abs().amax(1).median().clamp_min(1e-12)
+        worst = max(worst, float(((single - exact).abs().amax() / size).nan_to_num(1e9)))
+    return [_sign("precision", worst, PRECISION, f"In float64 logits move by up to {worst:.2g} of their size.")]
 
 
 def _state(case: Case) -> dict[str, str]:
@@ -225,8 +260,8 @@ def _transfer(case: Case, teacher: nn.Module) -> list[Diagnostic]:
     return [_share(case, "transfer", case.attack(case.standing, run, "transfer") >= 0, words)]
 
 
-def _logit_scaling(case: Case, in_double: bool) -> list[Diagnostic]:
+def _logit_scaling(case: Case, exactly: bool) -> list[Diagnostic]:
     """Survivors that fall to APGD-CE on rescaled logits: 50 gradients, in float64 where gradients vanish."""
-    run = rescaled(case, cross_entropy, steps=SCALING_STEPS, double=in_double)
+    run = rescaled(case, cross_entropy, steps=SCALING_STEPS, double=exactly)
     words = "{} of {} examples that AutoAttack left robust fall to APGD-CE on rescaled logits."
     return [_share(case, "logit_scaling", case.attack(case.standing, run, "logit_scaling") >= 0, words)]

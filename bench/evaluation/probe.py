@@ -177,7 +177,7 @@ def rescaled(case: Case, objective: Objective, *, steps: int, double: bool = Fal
 
     Rows of probabilities become their logarithms first.
     """
-    model = _in_double(case.model, case.x[:2]) if double else case.model
+    model = _like_in_double(case.model, case.x[:2]) if double else case.model
     dtype = torch.float64 if model is not case.model else case.x.dtype
     log = bool(are_probabilities(case.logits()).all())
     scale = GAP / gap(replace(case, model=_Rescaled(model, dtype, log)).logits())
@@ -214,13 +214,22 @@ def are_probabilities(logits: Tensor) -> Tensor:
     return ((logits >= 0) & (logits <= 1)).all(1) & ((logits.sum(1) - 1).abs() < 1e-3)
 
 
-def _in_double(model: nn.Module, x: Tensor) -> nn.Module:
-    """A float64 copy of the model, or the model itself where there can be none."""
+def _like_in_double(model: nn.Module, x: Tensor) -> nn.Module:
+    """A float64 copy of the model, or the model itself where there is none that says the same of x (B, ...)."""
+    double = in_double(model, x)
+    if double is None:
+        return model
+    with torch.no_grad():
+        same = torch.allclose(double(x.double()), model(x).double(), rtol=1e-3, atol=1e-3)
+    return double if same else model
+
+
+@torch.no_grad()
+def in_double(model: nn.Module, x: Tensor) -> nn.Module | None:
+    """A copy of the model with the same weights in float64; None where there can be none. It is tried on x (B, ...)."""
     try:
         double = copy.deepcopy(model).double()
-        with torch.no_grad():
-            expected, found = model(x).double(), double(x.double())
+        logits = double(x.double())
     except Exception:
-        return model
-    same = found.dtype == torch.float64 and torch.allclose(found, expected, rtol=1e-3, atol=1e-3)
-    return double if same else model
+        return None
+    return double if logits.dtype == torch.float64 else None

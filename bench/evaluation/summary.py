@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bench.evaluation.columns import worst_class
-from bench.protocol import ADAPTIVE, ATTACKS, FURTHER, MISCLASSIFIED, ROBUST
+from bench.protocol import ADAPTIVE, ATTACKS, FURTHER, MISCLASSIFIED, ROBUST, verdicts
 
 BESIDE = (*FURTHER, "beyond")  # the columns that tell who is right under a further attack; others begin with ADAPTIVE
 OTHERS = (  # the other columns that an evaluation of the scenario's protocol writes
@@ -20,9 +20,9 @@ OTHERS = (  # the other columns that an evaluation of the scenario's protocol wr
 
 
 def summarise(frame: pd.DataFrame, attacks: Sequence[str] = ATTACKS) -> dict[str, Any]:
-    """Accuracies from outcomes: `clean`, `robust`, `attacks` (left after each), `further` (under each), the
-    `worst_class`, and the share `proved` robust (None where nothing was tried to prove)."""
-    outcome = frame["outcome"].to_numpy()
+    """Accuracies from outcomes: `clean`, `robust` (of record, see `verdicts`), `attacks` (left after each), `further`
+    (under each), the `worst_class`, and the share `proved` robust (None where nothing was tried to prove)."""
+    outcome = verdicts(frame)
     label, worst = worst_class(outcome, frame["label"].to_numpy())
     return {
         "clean": float(np.mean(outcome != MISCLASSIFIED)),

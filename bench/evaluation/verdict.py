@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bench.evaluation.inputs import Judged
 from bench.evaluation.ledger import Ledger
-from bench.protocol import ADAPTIVE, ATTACKS, BLACK_BOX, MISCLASSIFIED, PROTOCOLS, ROBUST, outcome_name
+from bench.protocol import ADAPTIVE, ATTACKS, BLACK_BOX, MISCLASSIFIED, PROTOCOLS, ROBUST, outcome_name, verdicts
 from bench.task import NO_ANSWER, predicted
 
 
@@ -46,8 +46,8 @@ class Evaluation:
 
     @property
     def robust_accuracy(self) -> float:
-        """Share of examples that are right under every attack."""
-        return float(np.mean(self.outcomes == ROBUST))
+        """Share of examples that are right under every attack, those that diagnostics called for among them."""
+        return float(np.mean(verdicts(self.details) == ROBUST))
 
     def to_frame(self) -> pd.DataFrame:
         """One row an example: `label`, `prediction`, `margin` (clean: z_y - max over others), `outcome`, `broken_by` in

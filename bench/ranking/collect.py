@@ -11,7 +11,7 @@ import pandas as pd
 
 from bench.checkpoints import CheckpointRecord, checkpoint_folders, read_checkpoint
 from bench.errors import TemperError
-from bench.protocol import MISCLASSIFIED, ROBUST
+from bench.protocol import MISCLASSIFIED, ROBUST, verdicts
 from bench.records import RunRecord, leaderboards_read, read_curve_lines, read_record, record_folders
 from bench.scenario import Scenario
 
@@ -118,7 +118,7 @@ def read_entry(folder: Path, images: int) -> Entry:
 
 
 def _outcomes(folder: Path, images: int) -> np.ndarray:
-    outcomes = read_outcomes(folder)["outcome"].to_numpy()
+    outcomes = verdicts(read_outcomes(folder))
     if len(outcomes) != images:
         raise TemperError(f"{folder / 'outcomes.parquet'} has {len(outcomes)} rows, the test split {images}")
     return outcomes

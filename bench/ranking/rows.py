@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.errors import TemperError
-from bench.protocol import ROBUST
+from bench.protocol import ROBUST, verdicts
 from bench.ranking.collect import CheckpointEntry, Collection, Entry, collect, read_outcome_file
-from bench.ranking.sound import copies, seed_problem
+from bench.ranking.sound import copies, doubt, seed_problem
 from bench.records import EvaluationRecord, Trial
 from bench.scenario import Scenario
 
@@ -68,7 +68,7 @@ class Board:
         rows = [[entry.record for entry in row] for row in self.rows]
         shared = copies(record for row in rows for record in row)
         copied = [next((shared[r.trial_id] for r in row if r.trial_id in shared), "") for row in rows]
-        return [seed_problem(row) or words for row, words in zip(rows, copied, strict=True)]
+        return [seed_problem(row) or words or doubt(row) for row, words in zip(rows, copied, strict=True)]
 
     def _true_of(self, examples: np.ndarray | None) -> np.ndarray:
         return np.zeros(self.scenario.data.split.test, bool) if examples is None else examples
@@ -186,4 +186,4 @@ def _guide(scenario: Scenario) -> Guide | None:
         return None
     if card.evaluation.protocol_fingerprint != scenario.protocol_fingerprint():
         return None
-    return Guide(card, (outcomes["outcome"] == ROBUST).to_numpy())
+    return Guide(card, verdicts(outcomes) == ROBUST)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from bench.protocol import unanswered
 from bench.records import RunRecord
 
 
@@ -32,3 +33,15 @@ def copies(records: Iterable[RunRecord]) -> dict[str, str]:
             others = ", ".join(f"trial {each}" for each in sorted(trials - {trial}))
             shared.setdefault(trial, f"its {what} are those of {others}")
     return shared
+
+
+def doubt(row: Sequence[RunRecord]) -> str:
+    """Which diagnostics of a row's records call for a stronger attack that did not run; "" where all were answered."""
+    for record in row:
+        verdict = record.evaluation
+        if verdict and (missing := unanswered(verdict.diagnostics, verdict.further)):
+            attacks = ", ".join(missing)
+            return (
+                f"diagnostics of seed {record.trial.seed_index} call for stronger attacks that did not run: {attacks}"
+            )
+    return ""
