@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from bench.errors import TemperError
 from bench.hashing import file_digest
-from bench.records import WEIGHTS_LIMIT, Model, RunRecord, read_record
-from bench.scenario import Sha256
+from bench.records import WEIGHTS_LIMIT, RunRecord, read_record
+from bench.scenario import Model, Sha256
 from bench.verification import FILES, Findings, records_folder
 from bench.withdrawal import unmarked
 

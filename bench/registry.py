@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 from bench.errors import TemperError, unknown
+from bench.words import one_line
 
 T = TypeVar("T")
 
@@ -36,7 +37,11 @@ class Registry(Generic[T]):
         self._loaded = group is None
 
     def add(self, name: str, thing: T | str) -> None:
-        """Register `thing`. Raises TemperError when the name is taken by something else."""
+        """Register `thing`. Raises TemperError when the name is no line, or taken by something else."""
+        try:
+            one_line(name)
+        except ValueError as error:
+            raise TemperError(f"the name of a {self.kind} {error}") from None
         if name in self._things and not _same(self._things[name], thing):
             raise TemperError(f"{self.kind} {name!r} is registered twice: {self._things[name]!r} and {thing!r}")
         self._things[name] = thing

@@ -5,32 +5,49 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bench.errors import TemperError, unknown
 from bench.hashing import derive, digest
 from bench.protocol import EVALUATOR_VERSION
 from bench.threat import Radius, Threat
+from bench.words import check_printable, one_line, texts
 
 Ruleset = Literal["compute", "epochs"]
 Tier = Literal["s", "m", "l"]
 Recipe = Literal["plain", "strong"]
 Track = Literal["main", "data-free", "extra-data"]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Line = Annotated[str, AfterValidator(one_line)]  # a name, a version, a reference, ...: it stands in tables
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 PGD10_EPOCH = 23  # passes per example: ten times (forward, backward to input), then forward and backward to weights
 
 
-class Spec(BaseModel):
-    """Base of every table of the file: frozen, without unknown fields."""
+def _lines(values: dict[str, Any]) -> dict[str, Any]:
+    for text in texts(values):
+        one_line(text)
+    return values
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+
+Values = Annotated[dict[str, Any], AfterValidator(_lines)]  # hyper-parameters or options and what they are set to
 
 
-class SplitSpec(Spec):
+class Model(BaseModel):
+    """Base of what is stored and read: frozen, no field that it does not know, no number that is none, no text with
+    control characters."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _can_be_printed(self) -> Self:
+        check_printable(self.__dict__)
+        return self
+
+
+class SplitSpec(Model):
     """Sizes of the splits. If the data have a test part, `test` is taken from it and the rest from the training part;
     else all three are split from one pool. Drawn with `seed`, identical for everybody."""
 
@@ -40,11 +57,11 @@ class SplitSpec(Spec):
     seed: int = 0
 
 
-class DataSpec(Spec):
+class DataSpec(Model):
     """The data source. `sha256` pins the bytes of each split; a mismatch is refused."""
 
-    source: str
-    name: str = ""  # which data set of the source, such as CIFAR10 for torchvision
+    source: Line
+    name: Line = ""  # which data set of the source, such as CIFAR10 for torchvision
     path: Path | None = None  # a folder or file on this machine; stays out of the fingerprint
     shape: tuple[Annotated[int, Field(gt=0)], ...]
     classes: int = Field(ge=2)
@@ -53,21 +70,21 @@ class DataSpec(Spec):
     sha256: dict[Literal["train", "validation", "test"], Sha256] = {}
 
 
-class NetworkSpec(Spec):
+class NetworkSpec(Model):
     """An architecture of `bench.networks` by name, with its options."""
 
-    network: str
-    options: dict[str, Any] = {}
+    network: Line
+    options: Values = {}
 
 
-class TeacherRecipe(Spec):
+class TeacherRecipe(Model):
     """How `temper teacher train` makes a teacher: a method, its fields, epochs, and which checkpoint is kept.
 
     Selection uses robust accuracy, which is meaningless for a natural teacher: keep its last checkpoint.
     """
 
-    method: str
-    fields: dict[str, Any] = {}
+    method: Line
+    fields: Values = {}
     epochs: float = Field(gt=0)
     checkpoint: Literal["best", "last"] = "best"
 
@@ -82,17 +99,17 @@ class TeacherSpec(NetworkSpec):
     weights: str = ""
     sha256: Sha256 | None = None
     recipe: TeacherRecipe | None = None
-    zoo: str = ""  # "robustbench:NAME" loads from there instead
+    zoo: Line = ""  # "robustbench:NAME" loads from there instead
 
 
-class AttackSpec(Spec):
+class AttackSpec(Model):
     """Defaults of the inner maximisation, and the attack of the selection."""
 
     steps: int = Field(10, ge=1)
     step_size: Radius = Field(gt=0)
 
 
-class OptimiserSpec(Spec):
+class OptimiserSpec(Model):
     """SGD with Nesterov or plain momentum and a schedule on progress: warm-up, then a decay."""
 
     learning_rate: float = Field(gt=0)
@@ -105,14 +122,14 @@ class OptimiserSpec(Spec):
     milestones: tuple[float, ...] = (0.5, 0.75)  # of progress, for `steps`: a factor of 10 at each
 
 
-class AugmentationSpec(Spec):
+class AugmentationSpec(Model):
     """Random shifts by up to `shift` pixels (zero padded) and horizontal flips, on the device."""
 
     shift: int = Field(0, ge=0)
     flip: bool = False
 
 
-class BudgetSpec(Spec):
+class BudgetSpec(Model):
     """The compute of each tier, in epochs of PGD-10 adversarial training (23 passes per example each)."""
 
     s: float = Field(gt=0)
@@ -120,7 +137,7 @@ class BudgetSpec(Spec):
     l: float = Field(gt=0)  # noqa: E741
 
 
-class SelectionSpec(Spec):
+class SelectionSpec(Model):
     """The judged checkpoint: the best of `candidates` between progress `start` and 1, on validation."""
 
     candidates: int = Field(20, ge=1)
@@ -132,7 +149,7 @@ class SelectionSpec(Spec):
         return [self.start + gap * k for k in range(self.candidates)]
 
 
-class EvaluationSpec(Spec):
+class EvaluationSpec(Model):
     """The evaluation protocol: attacks and random numbers. The batch size is free: with `stable` randomness it changes
     no outcome."""
 
@@ -142,18 +159,18 @@ class EvaluationSpec(Spec):
     batch_size: int = Field(256, ge=1)
 
 
-class Scenario(Spec):
+class Scenario(Model):
     """Everything but the method, fixed (see the module)."""
 
     name: str = Field(pattern="^[a-z0-9][a-z0-9-]*$")
-    title: str = ""
+    title: Line = ""
     notes: str = ""
     seeds: int = Field(3, ge=1)  # how many a ranked row needs
     data: DataSpec
     threat: Threat
     attack: AttackSpec
     student: NetworkSpec
-    teachers: dict[str, TeacherSpec] = {}
+    teachers: dict[Line, TeacherSpec] = {}
     optimiser: OptimiserSpec
     augmentation: AugmentationSpec = AugmentationSpec()
     budget: BudgetSpec

@@ -14,16 +14,16 @@ from bench.execution.job import RESULTS, SURROUNDINGS, Job
 from bench.execution.pool import Pool
 from bench.files import cache, copy, write_text
 from bench.hashing import derive, file_digest
-from bench.records import EvaluationRecord, Model, Surroundings, TrainingRecord
-from bench.scenario import PGD10_EPOCH, NetworkSpec, Scenario, Sha256, TeacherRecipe
+from bench.records import EvaluationRecord, Surroundings, TrainingRecord
+from bench.scenario import PGD10_EPOCH, Line, Model, NetworkSpec, Scenario, Sha256, TeacherRecipe
 from bench.teachers import teacher_spec, weights_path
 
 
 class TeacherCard(Model):
     """What is known of a teacher: where it comes from and what was measured."""
 
-    scenario: str
-    name: str
+    scenario: Line
+    name: Line
     network: NetworkSpec
     recipe: TeacherRecipe
     seed: int
