@@ -21,7 +21,7 @@ import pandas as pd
 from pydantic import AfterValidator, Field, ValidationError
 
 from bench.errors import TemperError
-from bench.files import discard, replacing, writing
+from bench.files import MEGABYTE, discard, regular, replacing, writing
 from bench.hashing import digest
 from bench.records import EvaluationRecord, WeightsRecord, leaderboards_read
 from bench.scenario import Line, Model, Sha256, Values
@@ -91,7 +91,7 @@ def read_checkpoint(folder: Path) -> CheckpointRecord:
     """The record in a folder. Raises TemperError that names the file and the field when it is not valid."""
     file = folder / FILE
     try:
-        return CheckpointRecord.model_validate_json(file.read_bytes())
+        return CheckpointRecord.model_validate_json(regular(file, MEGABYTE).read_bytes())
     except OSError as error:
         raise TemperError(f"cannot read {file}: {error.strerror}") from None
     except ValidationError as error:

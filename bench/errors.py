@@ -12,8 +12,10 @@ SHOWN = 12  # known names that an error lists
 
 
 class TemperError(Exception):
-    """A user error or a problem of the environment. The CLI prints it as one line and exits with 2. Its words, which may
-    be a stranger's, are printable."""
+    """A user error or a problem of the environment. The CLI prints it as one line and exits with 2.
+
+    The words may hold a stranger's; they are made printable.
+    """
 
     def __init__(self, words: str = "") -> None:
         super().__init__(printable(words))

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from bench.errors import TemperError
+from bench.files import MEGABYTE, regular
 from bench.hashing import file_digest
 from bench.records import WEIGHTS_LIMIT, RunRecord, read_record
 from bench.scenario import Model, Sha256
@@ -47,7 +48,7 @@ class Manifest(Model):
 def read_manifest(path: Path) -> Manifest:
     """A manifest from its file. Raises TemperError that names the file when it is not one."""
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        return Manifest.model_validate_json(regular(path, 100 * MEGABYTE).read_bytes())
     except OSError as error:
         raise TemperError(f"cannot read {path}: {error.strerror}") from None
     except ValidationError as error:

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from bench.errors import TemperError
-from bench.files import SHIPPED
+from bench.files import MEGABYTE, SHIPPED, regular
 from bench.hashing import digest
 from bench.scenario import Line, Model, Recipe, Ruleset, Scenario, Sha256, Tier, Track, Values
 from bench.stamp import write_stamped
@@ -190,9 +190,7 @@ def read_record(path: Path) -> RunRecord:
     """The record in a file or folder. Raises TemperError that names the file and the field when it is not valid."""
     file = path / "record.json" if path.is_dir() else path
     try:
-        if file.exists() and not file.is_file():
-            raise TemperError(f"cannot read {file}: it is no file")
-        return RunRecord.model_validate_json(file.read_bytes())
+        return RunRecord.model_validate_json(regular(file, MEGABYTE).read_bytes())
     except OSError as error:
         raise TemperError(f"cannot read {file}: {error.strerror}") from None
     except ValidationError as error:

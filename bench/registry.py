@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 from bench.errors import TemperError, unknown
+from bench.files import MEGABYTE, regular
 from bench.words import one_line
 
 T = TypeVar("T")
@@ -115,6 +116,7 @@ def named_files() -> list[Path]:
 def run_file(file: Path) -> None:
     """Import a Python file that is in no package."""
     _run[file.resolve()] = ""
+    regular(file, MEGABYTE)
     name = f"temper_file_{file.stem}"
     spec = spec_from_file_location(name, file)
     if spec is None or spec.loader is None:

@@ -24,7 +24,7 @@ def one_line(text: str) -> str:
     if not isinstance(text, str):
         raise ValueError(f"must be text, got {text!r}")
     if len(text) > LONGEST or not text.isprintable():
-        raise ValueError(f"must be one line of at most {LONGEST} printable characters, got {_shown(text)}")
+        raise ValueError(f"must be one line of at most {LONGEST} printable characters, got {shortened(text)}")
     return text
 
 
@@ -32,7 +32,7 @@ def check_printable(value: Any) -> None:
     """Raise ValueError where a text in nested mappings and sequences has control characters but newlines."""
     for text in texts(value):
         if printable(text) != text:
-            raise ValueError(f"must have no control characters, got {_shown(text)}")
+            raise ValueError(f"must have no control characters, got {shortened(text)}")
 
 
 def texts(value: Any) -> Iterator[str]:
@@ -48,9 +48,16 @@ def texts(value: Any) -> Iterator[str]:
             yield from texts(each)
 
 
+def shortened(value: object) -> str:
+    """The beginning of what a value is written as, for an error."""
+    written = repr(value[:100] if isinstance(value, str | list | tuple) else value)
+    return written if len(written) <= 100 else f"{written[:100]}..."
+
+
 def as_cell(text: str) -> str:
-    """Text for a cell of a CSV file, which no spreadsheet takes for a formula; a number stays one."""
-    return f"'{text}" if text.startswith(tuple(FORMULAS)) and not _is_number(text) else text
+    """Text for a cell of a CSV file, which no spreadsheet takes for a formula; a number stays one, and a dash too."""
+    computed = len(text) > 1 and text.startswith(tuple(FORMULAS)) and not _is_number(text)
+    return f"'{text}" if computed else text
 
 
 def _is_number(text: str) -> bool:
@@ -59,8 +66,3 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return text.isascii() and text.strip() == text
-
-
-def _shown(text: str) -> str:
-    """The beginning of a text for an error."""
-    return repr(text[:60]) + "..." * (len(text) > 60)

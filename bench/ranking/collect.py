@@ -12,10 +12,13 @@ import pandas as pd
 
 from bench.checkpoints import CheckpointRecord, checkpoint_folders, read_checkpoint
 from bench.errors import TemperError
+from bench.files import MEGABYTE, regular
+from bench.foreign import read_table
 from bench.protocol import MISCLASSIFIED, ROBUST
 from bench.records import RunRecord, leaderboards_read, read_record, record_folders
 from bench.scenario import Scenario
 
+CURVE = 10 * MEGABYTE  # of a learning curve
 WHOLE_NUMBERS = ("outcome", "label", "prediction")  # columns that every file of outcomes has; outcomes are bytes
 
 
@@ -131,10 +134,10 @@ def read_curve(folder: Path) -> pd.DataFrame:
     Empty where there is none, or where it cannot be read: it is attested, and nothing rests on it.
     """
     try:
-        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        lines = [json.loads(line) for line in regular(folder / "metrics.jsonl", CURVE).read_text().splitlines()]
         table = [line["losses"] | line.get("metrics", {}) for line in lines]
         return pd.DataFrame(table, index=[100 * line["progress"] for line in lines])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (TemperError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return pd.DataFrame()
 
 
@@ -146,7 +149,9 @@ def read_outcomes(folder: Path) -> pd.DataFrame:
 def read_outcome_file(path: Path) -> pd.DataFrame:
     """A file of outcomes: label, prediction, outcome, and a bool column for each further attack."""
     try:
-        frame = pd.read_parquet(path)
+        frame = read_table(path)
+    except TemperError:
+        raise
     except Exception as error:  # of damaged bytes pandas and pyarrow raise this and that
         raise TemperError(f"cannot read {path}: {error}") from None
     for name in WHOLE_NUMBERS:

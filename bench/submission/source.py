@@ -50,6 +50,7 @@ OWN = {"self", "cls", "batch"}  # a method may set attributes of these
 DUNDERS = {"__init__", "__name__"}
 BYTES, NUMBERS, TEXT = 32_000, 400, 12_000  # the most that a file, its numbers, and its texts may come to
 LONGEST = 200  # characters of a name, a version, a reference, ...: they stand in tables
+DEPTH = 100  # of the syntax tree
 BITS = 64  # of one integer
 
 
@@ -74,6 +75,8 @@ def read_source(content: bytes) -> Source:
         tree = ast.parse(content.decode())
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return Source(content, [], None, [f"this is not a Python file that can be read: {error}"])
+    if _deep(tree):
+        return Source(content, [], None, [f"the file nests more than {DEPTH} expressions or statements in each other"])
     found = [(node, call) for node in tree.body if isinstance(node, ast.ClassDef) for call in _registrations(node)]
     if not found:
         example = '@register("my-method", version=..., family=..., reference=...)'
@@ -100,6 +103,14 @@ def read_submission(content: bytes) -> Source:
         problems += [f"{name} must be one line of at most {LONGEST} characters" for name in long]
         problems += sorted(set(_needless(content)))
     return Source(content, source.names, source.info, problems)
+
+
+def _deep(tree: ast.AST) -> bool:
+    """Whether a tree is so deep that walking it could exhaust the stack."""
+    level: list[ast.AST] = [tree]
+    for _ in range(DEPTH):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    return bool(level)
 
 
 def _registrations(node: ast.ClassDef) -> Iterator[ast.Call]:
