@@ -297,7 +297,7 @@ def load_scenario(name_or_path: str | Path) -> Scenario:
     try:
         scenario = Scenario.model_validate({"name": path.stem} | _content(path))
     except ValidationError as error:
-        raise TemperError(f"{path}: {_first_problem(error)}") from None
+        raise TemperError(f"{path}: {first_problem(error)}") from None
     where = scenario.data.path
     return scenario.with_data(path.parent / where) if where and not where.is_absolute() else scenario
 
@@ -337,8 +337,8 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _first_problem(error: ValidationError) -> str:
-    """The first thing wrong with a file, as one line."""
+def first_problem(error: ValidationError) -> str:
+    """The first thing wrong with a file or its like, as one line."""
     problem = error.errors()[0]
     field = ".".join(str(part) for part in problem["loc"])
     got = "" if isinstance(problem["input"], dict) else f" (got {shortened(problem['input'])})"

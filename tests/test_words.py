@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from bench.cli.checkpoint import spec_of
 from bench.errors import ContractError, TemperError
 from bench.method import METHODS, Method, make_method, register
 from bench.ranking.render import to_csv
@@ -110,6 +111,12 @@ def test_nor_set_to_one():
             make_method("set-to", {"kind": ESCAPE})
     finally:
         METHODS._things.pop("set-to")
+
+
+def test_nor_is_a_network_asked_for_by_one():
+    for network, option in ((ESCAPE, []), ("mlp", [f"width={ESCAPE}"]), ("mlp", ["width=1000000000"])):
+        with pytest.raises(TemperError, match=r"--network and --option: .*(one line|at most 10,000)"):
+            spec_of(None, network, option, "", 1)
 
 
 @pytest.mark.parametrize("text", ['=HYPERLINK("x")', "+1+1", "-2+3+cmd", "@SUM(A1)", "\t=1", "\r=1", "-x"])
