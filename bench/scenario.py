@@ -128,10 +128,10 @@ class AttackSpec(Model):
 class OptimiserSpec(Model):
     """SGD with Nesterov or plain momentum and a schedule on progress: warm-up, then a decay."""
 
-    learning_rate: float = Field(gt=0, le=1000)
+    learning_rate: float = Field(gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = False
-    weight_decay: float = Field(5e-4, ge=0, le=1000)
+    weight_decay: float = Field(5e-4, ge=0)
     batch_size: int = Field(128, ge=1, le=100_000)
     warmup: float = Field(0.0, ge=0, lt=1)
     decay: Literal["linear", "cosine", "steps"] = "linear"

@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 
 from bench.cli.checkpoint import spec_of
+from bench.dashboard.text import escaped
 from bench.errors import ContractError, TemperError
 from bench.method import METHODS, Method, make_method, register
 from bench.ranking.render import to_csv
+from bench.ranking.words import Column, in_words
 from bench.records import read_record
 from bench.registry import Registry
 from bench.scenario import load_scenario
@@ -132,3 +134,10 @@ def test_numbers_and_plain_text_stay_in_it(text):
 def test_csv_files_hold_no_formula_and_negative_numbers():
     frame = pd.DataFrame({"method": ["=HYPERLINK(1)", "kd"], "gain": [-4.3, 1.0], "@x": ["-4.3", None]})
     assert to_csv(frame) == "method,gain,'@x\n'=HYPERLINK(1),-4.3,-4.3\nkd,1,\n"
+
+
+def test_pages_and_tables_show_no_control_characters():
+    frame = pd.DataFrame({"method": [f"a{ESCAPE}"]})
+    frame.attrs = {"columns": [Column("method", "method")], "title": "", "caption": ESCAPE}
+    assert in_words(frame)["method"].tolist() == ["a]0;title"]
+    assert escaped(f"<b>{ESCAPE}") == "&lt;b&gt;]0;title"
