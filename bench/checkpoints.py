@@ -14,22 +14,22 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import pandas as pd
 from pydantic import AfterValidator, Field
 
 from bench.errors import TemperError
-from bench.files import discard, replacing, writing
+from bench.files import MEGABYTE, discard, regular, replacing, writing
 from bench.hashing import digest
-from bench.records import EvaluationRecord, Model, WeightsRecord, leaderboards_read
-from bench.scenario import Sha256
+from bench.records import EvaluationRecord, WeightsRecord, leaderboards_read
+from bench.scenario import Line, Model, Sha256, Values
 from bench.stamp import write_stamped
+from bench.words import FORMULAS
 
 FILE, FOLDER = "checkpoint.json", "checkpoints"
 LONGEST_NAME, LONGEST_SOURCE = 60, 300
-FORMULAS = "=+-@"  # a cell of a spreadsheet that begins so is computed
 
 
 def checked_name(name: str) -> str:
@@ -69,12 +69,12 @@ class CheckpointRecord(Model):
     source: Annotated[str, AfterValidator(checked_source)] = ""
     scenario: Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]*$")]
     train_fingerprint: Sha256  # of the scenario, which pins its data and threat; it says nothing of the training
-    network: str  # by its name in `bench.networks`, or how else it was made
-    options: dict[str, Any] = {}
+    network: Line  # by its name in `bench.networks`, or how else it was made
+    options: Values = {}
     weights: WeightsRecord  # the file that was handed in
     told: list[str] = []  # what was done to read it, in sentences
     evaluation: EvaluationRecord  # without a `last` checkpoint, and with where it was judged
-    files: dict[str, Sha256] = {}  # of the files beside it; see `bench.stamp`
+    files: dict[Line, Sha256] = {}  # of the files beside it; see `bench.stamp`
     digest: Sha256 | None = None  # of all the rest
 
     @property
@@ -91,7 +91,7 @@ def read_checkpoint(folder: Path) -> CheckpointRecord:
     """The record in a folder. Raises TemperError that names the file and the field when it is not valid."""
     file = folder / FILE
     try:
-        return CheckpointRecord.from_json(file.read_bytes())
+        return CheckpointRecord.from_json(regular(file, MEGABYTE).read_bytes())
     except OSError as error:
         raise TemperError(f"cannot read {file}: {error.strerror}") from None
     except ValueError as error:

@@ -12,7 +12,13 @@ SHOWN = 12  # known names that an error lists
 
 
 class TemperError(Exception):
-    """A user error or a problem of the environment. The CLI prints it as one line and exits with 2."""
+    """A user error or a problem of the environment. The CLI prints it as one line and exits with 2.
+
+    The words may hold a stranger's; they are made printable.
+    """
+
+    def __init__(self, words: str = "") -> None:
+        super().__init__(printable(words))
 
 
 class ContractError(TemperError):
@@ -32,11 +38,7 @@ class Busy(TemperError):
 
 
 class Refused(TemperError):
-    """A submission was stopped, or cannot be taken, by its own fault; the words, which may be a stranger's, are
-    printable."""
-
-    def __init__(self, words: str) -> None:
-        super().__init__(printable(words))
+    """A submission was stopped, or cannot be taken, by its own fault."""
 
 
 class Problem(str):

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,29 @@ SHIPPED = PACKAGE / "_shipped" if (PACKAGE / "_shipped").exists() else PACKAGE.p
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 UNWRITABLE = (*FULL, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)  # whoever else is asked for the file
 EVALUATIONS = "evaluations"  # below the cache: those that `temper evaluate` has under way
+
+
+MEGABYTE = 2**20
+
+
+def regular(path: Path, limit: int | None = None) -> Path:
+    """`path`, if it can be opened and read to its end; one that is not there is left to its reader to tell.
+
+    Raises TemperError for a folder, a device, a pipe or a socket, and for a file of more than `limit` bytes.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        return path
+    if not stat.S_ISREG(found.st_mode):
+        raise TemperError(f"{path} is {_kind(found.st_mode)}, not a file: name a file")
+    if limit is not None and found.st_size > limit:
+        raise TemperError(f"{path} has {found.st_size:,} bytes; at most {limit:,} are read of such a file")
+    return path
+
+
+def _kind(mode: int) -> str:
+    return "a folder" if stat.S_ISDIR(mode) else "a device, a pipe or a socket"
 
 
 @contextmanager

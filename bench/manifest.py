@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from bench.errors import TemperError
+from bench.files import MEGABYTE, regular
 from bench.hashing import file_digest
-from bench.records import WEIGHTS_LIMIT, Model, RunRecord, read_record
-from bench.scenario import Sha256
+from bench.records import WEIGHTS_LIMIT, RunRecord, read_record
+from bench.scenario import Model, Sha256
 from bench.verification import FILES, Findings, records_folder
 from bench.withdrawal import unmarked
 
@@ -45,7 +46,7 @@ class Manifest(Model):
 def read_manifest(path: Path) -> Manifest:
     """A manifest from its file. Raises TemperError that names the file when it is not one."""
     try:
-        return Manifest.from_json(path.read_bytes())
+        return Manifest.from_json(regular(path, 100 * MEGABYTE).read_bytes())
     except OSError as error:
         raise TemperError(f"cannot read {path}: {error.strerror}") from None
     except ValueError as error:

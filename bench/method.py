@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from inspect import cleandoc
 from types import SimpleNamespace
-from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, NamedTuple, Self, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Generator, Tensor, nn
 
 from bench.ascent import Objective
@@ -24,7 +24,9 @@ from bench.registry import FILES as FILES
 from bench.registry import Registry
 from bench.scenario import Track
 from bench.threat import Start, Threat
+from bench.words import check_printable, one_line, texts
 
+IN_TABLES = ("name", "version", "family", "reference", "authors", "licence", "passes")  # of `MethodInfo`: one line
 Share = Annotated[float, Field(ge=0, le=1)]  # of a sum, a budget, a progress: a hyper-parameter from 0 to 1
 
 
@@ -191,6 +193,12 @@ class Method(BaseModel):
     needs: ClassVar[set[str]] = set()
     info: ClassVar[MethodInfo]
 
+    @model_validator(mode="after")
+    def _settings_in_a_line(self) -> Self:
+        for text in texts(self.__dict__):
+            one_line(text)
+        return self
+
     def setup(self, nets: Nets) -> None:
         """Declare auxiliary networks (`nets.add`) and initial state (`nets.state`), before the first step."""
 
@@ -255,7 +263,8 @@ M = TypeVar("M", bound=Method)
 def register(name: str, **info: Any) -> Callable[[type[M]], type[M]]:
     """Class decorator: `@register("rslad", version="zi2021", family="adversarial-kd", reference="arXiv:2108.07969")`.
 
-    The keywords are the fields of `MethodInfo`. Raises TemperError if the name is taken, or the class is not a Method.
+    The keywords are the fields of `MethodInfo`. Raises TemperError if the name is taken, a field is not text that can
+    stand in a table, or the class is not a Method.
 
     >>> import bench
     >>> from bench.losses import kl
@@ -280,10 +289,20 @@ def register(name: str, **info: Any) -> Callable[[type[M]], type[M]]:
                 f"{method!r} is registered as {method.info.name!r} already; give {name!r} its own class"
             )
         method.info = MethodInfo(name=name, **info)
+        _check_texts(method.info)
         METHODS.add(name, method)
         return method
 
     return decorate
+
+
+def _check_texts(info: MethodInfo) -> None:
+    """Raise ContractError unless every field can stand in a table."""
+    for key, value in vars(info).items():
+        try:
+            one_line(value) if key in IN_TABLES else check_printable(value)
+        except ValueError as error:
+            raise ContractError(f"method {info.name!r}: {key} {error}") from None
 
 
 def make_method(name: str, fields: Mapping[str, Any] | None = None) -> Method:

@@ -12,17 +12,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 
 from bench.errors import TemperError
-from bench.files import SHIPPED
+from bench.files import MEGABYTE, SHIPPED, regular
 from bench.hashing import digest
-from bench.scenario import Recipe, Ruleset, Scenario, Sha256, Tier, Track
+from bench.scenario import Line, Model, Recipe, Ruleset, Scenario, Sha256, Tier, Track, Values
 from bench.stamp import write_stamped
-from bench.strict import strict_json
-from bench.words import printable
 
 WEIGHTS_LIMIT = 1_000_000  # bytes of a file of weights that is kept beside its record
 CLOCKS: dict[str, Any] = {
@@ -34,47 +32,19 @@ MARKS = ("superseded_by", "retracted")  # fields that are set after a record was
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
+CURVE = 10 * MEGABYTE  # of a learning curve
 STEPS = 2**53  # beyond this, readers of JSON disagree about an integer
-
-
-def _shown(name: str) -> str:
-    """A name, which people read. Raises ValueError for one that cannot be shown."""
-    if not name.isprintable():
-        raise ValueError(f"{name!r} is not printable")
-    return name
-
-
-Name = Annotated[str, Field(max_length=200), AfterValidator(_shown)]
-
-
-class Model(BaseModel):
-    """Base of what is stored: frozen, no field that it does not know, no number that is none."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> Self:
-        """What JSON text says, read strictly (`bench.strict`). Raises ValueError, in a line that names the field."""
-        try:
-            read = cls.model_validate_json(text)
-        except ValidationError as error:
-            problem = error.errors()[0]
-            field = printable(".".join(str(part) for part in problem["loc"]))
-            words = problem["msg"].removeprefix("Value error, ")
-            raise ValueError(f"{field + ': ' if field else ''}{words}") from None
-        strict_json(text)
-        return read
 
 
 class Trial(Model):
     """One (scenario, method, hyper-parameters, recipe, ruleset, tier, seed)."""
 
-    scenario: str
+    scenario: Line
     train_fingerprint: Sha256
-    method: str
-    version: str
-    hyperparameters: dict[str, Any]
-    optimiser: dict[str, float] = {}  # tuned, instead of the scenario's
+    method: Line
+    version: Line
+    hyperparameters: Values
+    optimiser: dict[Line, float] = {}  # tuned, instead of the scenario's
     recipe: Recipe = "plain"
     ruleset: Ruleset = "compute"
     budget: Tier = "s"
@@ -100,13 +70,13 @@ class Trial(Model):
 class Surroundings(Model):
     """Where something was made."""
 
-    commit: str | None
+    commit: Line | None
     dirty: bool | None
-    versions: dict[str, str]
-    device: str
-    machine: str
+    versions: dict[Line, Line]
+    device: Line
+    machine: Line
     threads: int
-    precision: str = "float32"
+    precision: Line = "float32"
 
 
 class CandidateRecord(Model):
@@ -125,8 +95,8 @@ class TrainingRecord(Model):
     steps: Count
     passes: Positive  # per training example
     allowed: Positive  # likewise
-    counts: dict[str, Count]  # examples by network and kind of call
-    prices: dict[str, float]  # passes of one forward of each network
+    counts: dict[Line, Count]  # examples by network and kind of call
+    prices: dict[Line, float]  # passes of one forward of each network
     seconds: Positive
     device_seconds: Positive
     peak_memory: Count  # bytes
@@ -144,8 +114,8 @@ class CurveLine(Model):
     progress: Fraction
     learning_rate: Positive
     passes: Positive  # per training example, until then
-    losses: dict[Name, float]  # by network
-    metrics: dict[Name, float] = {}  # what else the method measured
+    losses: dict[Line, float]  # by network
+    metrics: dict[Line, float] = {}  # what else the method measured
 
 
 class WeightsRecord(Model):
@@ -161,14 +131,14 @@ class EvaluationRecord(Model):
     protocol_fingerprint: Sha256
     clean: Fraction
     robust: Fraction
-    attacks: dict[str, Fraction]  # accuracy left after each attack of the protocol
-    further: dict[str, Fraction]  # accuracy under each attack beside it, `beyond` among them
+    attacks: dict[Line, Fraction]  # accuracy left after each attack of the protocol
+    further: dict[Line, Fraction]  # accuracy under each attack beside it, `beyond` among them
     proved: Fraction | None = None  # no adversarial example exists; None where nothing was tried to prove
     worst_class: dict[Literal["label", "robust"], float] | None = None
     curve: list[tuple[float, Fraction]] = []  # eps, accuracy under a cheap attack; see `bench.evaluation.columns`
     deviations: list[str] = []  # from the published protocol, in words
     last: dict[str, Fraction]  # the last checkpoint: clean and under PGD-20
-    outcomes: dict[str, Sha256]  # SHA-256 of the outcome bytes of each attack set
+    outcomes: dict[Line, Sha256]  # SHA-256 of the outcome bytes of each attack set
     diagnostics: dict[str, Any]
     seconds: Positive
     surroundings: Surroundings | None = None  # where it was judged
@@ -187,20 +157,20 @@ class SubmissionRecord(Model):
     """Of a trial whose method came as a file and ran confined: the file, whose it is, and what was checked."""
 
     source: Sha256  # of the method file
-    authors: str
-    licence: str
-    audits: dict[str, Audit] = {}
-    nonce: str = ""  # of a confirming trial: with the source, what its seed was drawn from
+    authors: Line
+    licence: Line
+    audits: dict[Line, Audit] = {}
+    nonce: Line = ""  # of a confirming trial: with the source, what its seed was drawn from
 
 
 class RunRecord(Model):
     """The result of one trial."""
 
     schema_version: Literal[1] = 1
-    trial_id: str
+    trial_id: Line
     trial: Trial
-    family: str
-    reference: str
+    family: Line
+    reference: Line
     tuned: bool = False
     status: Literal["complete", "failed"]
     failure: str = ""
@@ -209,9 +179,9 @@ class RunRecord(Model):
     evaluation: EvaluationRecord | None = None
     surroundings: Surroundings
     submission: SubmissionRecord | None = None
-    superseded_by: str = ""  # trial id of the record that replaces this one
+    superseded_by: Line = ""  # trial id of the record that replaces this one
     retracted: str = ""  # why this record no longer counts
-    files: dict[str, Sha256] = {}  # of the files beside it that are no weights; see `bench.stamp`
+    files: dict[Line, Sha256] = {}  # of the files beside it that are no weights; see `bench.stamp`
     digest: Sha256 | None = None  # of all the rest; None in a record that was made before there were stamps
 
     @property
@@ -235,9 +205,7 @@ def read_record(path: Path) -> RunRecord:
     """The record in a file or folder. Raises TemperError that names the file and the field when it is not valid."""
     file = path / "record.json" if path.is_dir() else path
     try:
-        if file.exists() and not file.is_file():
-            raise TemperError(f"cannot read {file}: it is no file")
-        return RunRecord.from_json(file.read_bytes())
+        return RunRecord.from_json(regular(file, MEGABYTE).read_bytes())
     except OSError as error:
         raise TemperError(f"cannot read {file}: {error.strerror}") from None
     except ValueError as error:
@@ -247,7 +215,7 @@ def read_record(path: Path) -> RunRecord:
 def read_curve_lines(file: Path) -> list[CurveLine]:
     """The lines of a learning curve. Raises TemperError that names the file, the line and the field that is wrong."""
     try:
-        texts = file.read_bytes().splitlines()
+        texts = regular(file, CURVE).read_bytes().splitlines()
     except OSError as error:
         raise TemperError(f"cannot read {file}: {error.strerror}") from None
     lines = []

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 from bench.errors import TemperError, unknown
+from bench.files import MEGABYTE, regular
+from bench.words import one_line
 
 T = TypeVar("T")
 
@@ -36,7 +38,11 @@ class Registry(Generic[T]):
         self._loaded = group is None
 
     def add(self, name: str, thing: T | str) -> None:
-        """Register `thing`. Raises TemperError when the name is taken by something else."""
+        """Register `thing`. Raises TemperError when the name is no line, or taken by something else."""
+        try:
+            one_line(name)
+        except ValueError as error:
+            raise TemperError(f"the name of a {self.kind} {error}") from None
         if name in self._things and not _same(self._things[name], thing):
             raise TemperError(f"{self.kind} {name!r} is registered twice: {self._things[name]!r} and {thing!r}")
         self._things[name] = thing
@@ -110,6 +116,7 @@ def named_files() -> list[Path]:
 def run_file(file: Path) -> None:
     """Import a Python file that is in no package."""
     _run[file.resolve()] = ""
+    regular(file, MEGABYTE)
     name = f"temper_file_{file.stem}"
     spec = spec_from_file_location(name, file)
     if spec is None or spec.loader is None:

@@ -5,72 +5,116 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bench.errors import TemperError, unknown
+from bench.files import MEGABYTE, regular
 from bench.hashing import derive, digest
 from bench.protocol import EVALUATOR_VERSION
+from bench.strict import strict_json
 from bench.threat import Radius, Threat
+from bench.words import check_printable, one_line, printable, shortened, texts
 
 Ruleset = Literal["compute", "epochs"]
 Tier = Literal["s", "m", "l"]
 Recipe = Literal["plain", "strong"]
 Track = Literal["main", "data-free", "extra-data"]
+MOST = 10_000_000  # of anything that is counted in a scenario, such as the examples of a split
+SETTINGS, LISTED, LARGEST = 100, 1000, 10_000  # of a network: its options, the numbers of one, and how large these are
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Line = Annotated[str, AfterValidator(one_line)]  # a name, a version, a reference, ...: it stands in tables
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 PGD10_EPOCH = 23  # passes per example: ten times (forward, backward to input), then forward and backward to weights
 
 
-class Spec(BaseModel):
-    """Base of every table of the file: frozen, without unknown fields."""
+def _lines(values: dict[str, Any]) -> dict[str, Any]:
+    for text in texts(values):
+        one_line(text)
+    return values
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+
+Values = Annotated[dict[str, Any], AfterValidator(_lines)]  # hyper-parameters or options and what they are set to
 
 
-class SplitSpec(Spec):
+class Model(BaseModel):
+    """Base of what is stored and read: frozen, no field that it does not know, no number that is none, no text with
+    control characters."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _can_be_printed(self) -> Self:
+        check_printable(self.__dict__)
+        return self
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """What JSON text says, read strictly (`bench.strict`). Raises ValueError, in a line that names the field."""
+        try:
+            read = cls.model_validate_json(text)
+        except ValidationError as error:
+            raise ValueError(first_problem(error)) from None
+        strict_json(text)
+        return read
+
+
+class SplitSpec(Model):
     """Sizes of the splits. If the data have a test part, `test` is taken from it and the rest from the training part;
     else all three are split from one pool. Drawn with `seed`, identical for everybody."""
 
-    train: int = Field(gt=0)
-    validation: int = Field(gt=0)
-    test: int = Field(gt=0)
-    seed: int = 0
+    train: int = Field(gt=0, le=MOST)
+    validation: int = Field(gt=0, le=MOST)
+    test: int = Field(gt=0, le=1_000_000)
+    seed: int = Field(0, ge=0, lt=2**63)
 
 
-class DataSpec(Spec):
+class DataSpec(Model):
     """The data source. `sha256` pins the bytes of each split; a mismatch is refused. `labels` pins the labels of the
     test split alone (`bench.hashing.label_digest`), for `verify`, which has no data; it is in no fingerprint."""
 
-    source: str
-    name: str = ""  # which data set of the source, such as CIFAR10 for torchvision
+    source: Line
+    name: Line = ""  # which data set of the source, such as CIFAR10 for torchvision
     path: Path | None = None  # a folder or file on this machine; stays out of the fingerprint
-    shape: tuple[Annotated[int, Field(gt=0)], ...]
-    classes: int = Field(ge=2)
+    shape: tuple[Annotated[int, Field(gt=0, le=10_000)], ...]
+    classes: int = Field(ge=2, le=100_000)
     bounds: tuple[float, float] = (0.0, 1.0)  # of valid inputs: those of the threat model, which need not be repeated
     split: SplitSpec
     sha256: dict[Literal["train", "validation", "test"], Sha256] = {}
     labels: Sha256 | None = None
 
 
-class NetworkSpec(Spec):
+def _buildable(options: dict[str, Any]) -> dict[str, Any]:
+    """Options of a network, none of which alone makes it larger than a machine."""
+    if len(options) > SETTINGS:
+        raise ValueError(f"a network has at most {SETTINGS} options, got {len(options)}")
+    for name, value in options.items():
+        numbers = value if isinstance(value, list | tuple) else [value]
+        if len(numbers) > LISTED or any(isinstance(each, list | tuple | dict) for each in numbers):
+            raise ValueError(f"{name} must be a number, a text, or a list of at most {LISTED} of them")
+        if any(isinstance(each, int | float) and not abs(each) <= LARGEST for each in numbers):
+            raise ValueError(f"{name} must be at most {LARGEST:,}")
+    return options
+
+
+class NetworkSpec(Model):
     """An architecture of `bench.networks` by name, with its options."""
 
-    network: str
-    options: dict[str, Any] = {}
+    network: Line
+    options: Annotated[Values, AfterValidator(_buildable)] = {}
 
 
-class TeacherRecipe(Spec):
+class TeacherRecipe(Model):
     """How `temper teacher train` makes a teacher: a method, its fields, epochs, and which checkpoint is kept.
 
     Selection uses robust accuracy, which is meaningless for a natural teacher: keep its last checkpoint.
     """
 
-    method: str
-    fields: dict[str, Any] = {}
-    epochs: float = Field(gt=0)
+    method: Line
+    fields: Values = {}
+    epochs: float = Field(gt=0, le=MOST)
     checkpoint: Literal["best", "last"] = "best"
 
     def in_words(self) -> str:
@@ -84,48 +128,48 @@ class TeacherSpec(NetworkSpec):
     weights: str = ""
     sha256: Sha256 | None = None
     recipe: TeacherRecipe | None = None
-    zoo: str = ""  # "robustbench:NAME" loads from there instead
+    zoo: Line = ""  # "robustbench:NAME" loads from there instead
 
 
-class AttackSpec(Spec):
+class AttackSpec(Model):
     """Defaults of the inner maximisation, and the attack of the selection."""
 
-    steps: int = Field(10, ge=1)
+    steps: int = Field(10, ge=1, le=10_000)
     step_size: Radius = Field(gt=0)
 
 
-class OptimiserSpec(Spec):
+class OptimiserSpec(Model):
     """SGD with Nesterov or plain momentum and a schedule on progress: warm-up, then a decay."""
 
     learning_rate: float = Field(gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = False
     weight_decay: float = Field(5e-4, ge=0)
-    batch_size: int = Field(128, ge=1)
+    batch_size: int = Field(128, ge=1, le=100_000)
     warmup: float = Field(0.0, ge=0, lt=1)
     decay: Literal["linear", "cosine", "steps"] = "linear"
-    milestones: tuple[float, ...] = (0.5, 0.75)  # of progress, for `steps`: a factor of 10 at each
+    milestones: tuple[float, ...] = Field((0.5, 0.75), max_length=100)  # for `steps`: a factor of 10 at each progress
 
 
-class AugmentationSpec(Spec):
+class AugmentationSpec(Model):
     """Random shifts by up to `shift` pixels (zero padded) and horizontal flips, on the device."""
 
-    shift: int = Field(0, ge=0)
+    shift: int = Field(0, ge=0, le=10_000)
     flip: bool = False
 
 
-class BudgetSpec(Spec):
+class BudgetSpec(Model):
     """The compute of each tier, in epochs of PGD-10 adversarial training (23 passes per example each)."""
 
-    s: float = Field(gt=0)
-    m: float = Field(gt=0)
-    l: float = Field(gt=0)  # noqa: E741
+    s: float = Field(gt=0, le=MOST)
+    m: float = Field(gt=0, le=MOST)
+    l: float = Field(gt=0, le=MOST)  # noqa: E741
 
 
-class SelectionSpec(Spec):
+class SelectionSpec(Model):
     """The judged checkpoint: the best of `candidates` between progress `start` and 1, on validation."""
 
-    candidates: int = Field(20, ge=1)
+    candidates: int = Field(20, ge=1, le=1000)
     start: float = Field(0.525, ge=0, le=1)
 
     def thresholds(self) -> list[float]:
@@ -134,28 +178,28 @@ class SelectionSpec(Spec):
         return [self.start + gap * k for k in range(self.candidates)]
 
 
-class EvaluationSpec(Spec):
+class EvaluationSpec(Model):
     """The evaluation protocol: attacks and random numbers. The batch size is free: with `stable` randomness it changes
     no outcome."""
 
     protocol: Literal["standard"] = "standard"
     randomness: Literal["stable", "compat"] = "stable"
-    seed: int = 0
-    batch_size: int = Field(256, ge=1)
+    seed: int = Field(0, ge=-(2**63), lt=2**63)
+    batch_size: int = Field(256, ge=1, le=100_000)
 
 
-class Scenario(Spec):
+class Scenario(Model):
     """Everything but the method, fixed (see the module)."""
 
-    name: str = Field(pattern="^[a-z0-9][a-z0-9-]*$")
-    title: str = ""
+    name: str = Field(pattern="^[a-z0-9][a-z0-9-]*$", max_length=100)
+    title: Line = ""
     notes: str = ""
-    seeds: int = Field(3, ge=1)  # how many a ranked row needs
+    seeds: int = Field(3, ge=1, le=1000)  # how many a ranked row needs
     data: DataSpec
     threat: Threat
     attack: AttackSpec
     student: NetworkSpec
-    teachers: dict[str, TeacherSpec] = {}
+    teachers: dict[Line, TeacherSpec] = Field({}, max_length=100)
     optimiser: OptimiserSpec
     augmentation: AugmentationSpec = AugmentationSpec()
     budget: BudgetSpec
@@ -266,7 +310,7 @@ def load_scenario(name_or_path: str | Path) -> Scenario:
     try:
         scenario = Scenario.model_validate({"name": path.stem} | _content(path))
     except ValidationError as error:
-        raise TemperError(f"{path}: {_first_problem(error)}") from None
+        raise TemperError(f"{path}: {first_problem(error)}") from None
     where = scenario.data.path
     return scenario.with_data(path.parent / where) if where and not where.is_absolute() else scenario
 
@@ -283,18 +327,18 @@ def _path(name_or_path: str | Path, folder: Path = Path()) -> Path:
 def _content(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The content of a file, merged into what it extends."""
     try:
-        content = tomllib.loads(path.read_text())
+        content = tomllib.loads(regular(path, MEGABYTE).read_text())
     except OSError as error:
         raise TemperError(f"no scenario file at {path} ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise TemperError(f"{path} is not valid TOML: {error}") from None
     base = content.pop("extends", None)
     if base is None:
         return content
     where = _path(base, path.parent) if isinstance(base, str) else None
-    if where is None or where in (path, *extending):
+    if where is None or where.resolve() in (path.resolve(), *extending):
         raise TemperError(f"{path}: extends takes the name or the file of another scenario, got {base!r}")
-    return _merged(_content(where, (path, *extending)), content)
+    return _merged(_content(where, (path.resolve(), *extending)), content)
 
 
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -306,9 +350,9 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _first_problem(error: ValidationError) -> str:
-    """The first thing wrong with a file, as one line."""
+def first_problem(error: ValidationError) -> str:
+    """The first thing wrong with a file or its like, as one line."""
     problem = error.errors()[0]
-    field = ".".join(str(part) for part in problem["loc"])
-    got = "" if isinstance(problem["input"], dict) else f" (got {problem['input']!r})"
+    field = printable(".".join(str(part) for part in problem["loc"]))
+    got = "" if isinstance(problem["input"], dict) else f" (got {shortened(problem['input'])})"
     return f"{field + ': ' if field else ''}{problem['msg'].removeprefix('Value error, ')}{got}"

@@ -15,10 +15,12 @@ Start = Literal["uniform", "gaussian", "zero"]
 
 def _fraction(value: Any) -> Any:
     """8/255 for "8/255"; anything else as it is."""
+    if isinstance(value, str) and (len(value) > 40 or "e" in value.lower()):
+        raise ValueError('a radius is a number, or a fraction such as "8/255"')  # 1e999999999 would take all memory
     try:
         return float(Fraction(value)) if isinstance(value, str) else value
-    except ZeroDivisionError:
-        raise ValueError("a fraction with denominator 0") from None
+    except (ZeroDivisionError, OverflowError):
+        raise ValueError("a fraction with denominator 0, or too large a number") from None
 
 
 Radius = Annotated[float, BeforeValidator(_fraction)]  # in the units of the input; files may write "8/255"

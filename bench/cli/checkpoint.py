@@ -20,17 +20,22 @@ def spec_of(
     scenario: Scenario | None, network: str | None, option: list[str] | None, normalise: str, channels: int
 ) -> NetworkSpec:
     """What `--network`, `--option` and `--normalise` ask for; by default the scenario's student."""
+    from pydantic import ValidationError
+
     from bench.cli.options import parse_fields, parse_normalise
-    from bench.scenario import NetworkSpec
+    from bench.scenario import NetworkSpec, first_problem
 
     if network:
-        spec = NetworkSpec(network=network)
+        name, options = network, {}
     elif scenario:
-        spec = scenario.student
+        name, options = scenario.student.network, scenario.student.options
     else:
         raise TemperError("name the --network that the weights are for, or a --scenario")
     given = parse_fields(option or []) | (parse_normalise(normalise, channels) if normalise else {})
-    return spec.model_copy(update={"options": {**spec.options, **given}})
+    try:
+        return NetworkSpec(network=name, options={**options, **given})
+    except ValidationError as error:
+        raise TemperError(f"--network and --option: {first_problem(error)}") from None
 
 
 def module_of(

@@ -277,9 +277,11 @@ def _images(file: Path, x: Any) -> Any:
     import numpy as np
     import torch
 
+    from bench.files import regular
+
     try:
-        images = np.load(file, allow_pickle=False)
-        return torch.from_numpy(images[: len(x)]).to(x)
+        images = np.load(regular(file), mmap_mode="r", allow_pickle=False)
+        return torch.from_numpy(np.array(images[: len(x)])).to(x)
     except (OSError, ValueError, TypeError, IndexError) as error:
         raise TemperError(f"--corrupted takes an .npy file of images {list(x.shape)}: {error}") from None
 

@@ -57,6 +57,8 @@ def use_files(files: list[Path] | None) -> None:
     for file in files:
         try:
             run_file(file)
+        except TemperError as error:
+            raise TemperError(f"{file} does not load: {error}") from None
         except Exception as error:
             raise TemperError(f"{file} does not load: {type(error).__name__}: {error}") from None
         os.environ[FILES] = os.pathsep.join(map(str, dict.fromkeys([file.resolve(), *named_files()])))

@@ -6,10 +6,12 @@ import html
 import re
 from collections.abc import Sequence
 
+from bench.words import printable
+
 
 def escaped(text: str) -> str:
     """`text` for HTML, and for Plotly, which reads tags in labels."""
-    return html.escape(text)
+    return html.escape(printable(text.expandtabs()))
 
 
 def code_span(text: str) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bench.data.part import Part
 from bench.errors import TemperError
+from bench.files import regular
 
 UNSIGNED_BYTES = 0x08
 
@@ -52,6 +53,7 @@ def _find(folder: Path, name: str) -> Path:
 
 def _content(path: Path) -> bytearray:
     """The bytes of a file, decompressed."""
+    regular(path)
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             return bytearray(file.read())

@@ -12,9 +12,11 @@ from torch import Tensor
 
 from bench.data.part import Part, check_classes
 from bench.errors import TemperError
+from bench.files import MEGABYTE, regular
 
 MODES = {1: "L", 3: "RGB"}
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+IMAGE = 100 * MEGABYTE  # of one file
 DEEP = ("I", "F")  # modes of more than 8 bits start with these
 
 
@@ -78,5 +80,5 @@ def _read(root: Path, classes: list[str], shape: tuple[int, ...]) -> Part:
     ]
     if not files:
         raise TemperError(f"no images in the folders of {root}: it needs CLASS/NAME.png, or another usual format")
-    x = torch.stack([decode(path.read_bytes(), shape, str(path)) for path, _ in files])
+    x = torch.stack([decode(regular(path, IMAGE).read_bytes(), shape, str(path)) for path, _ in files])
     return x, torch.tensor([label for _, label in files])

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from bench.data.images import decode, image_mode
-from bench.data.part import Part, check_classes
+from bench.data.part import EXAMPLES, Part, check_classes, check_size
 from bench.errors import TemperError
+from bench.foreign import open_parquet
 
 LABELS = ("label", "fine_label")
 ROWS = 1024  # decoded at a time, so that the encoded images need little memory
@@ -57,6 +58,7 @@ def _numbers(shards: list[Path], label: str) -> dict[str, int]:
 def _read(shards: list[Path], shape: tuple[int, ...], label: str, numbers: Mapping[str, int]) -> Part:
     files = [_open(path) for path in shards]
     total = sum(file.metadata.num_rows for file in files)
+    check_size(total, shape, shards[0].parent)
     x, y = torch.empty(total, *shape, dtype=torch.uint8), torch.empty(total, dtype=torch.int64)
     start = 0
     for path, file in zip(shards, files, strict=True):
@@ -68,7 +70,7 @@ def _read(shards: list[Path], shape: tuple[int, ...], label: str, numbers: Mappi
 
 def _open(path: Path) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path)
+        return open_parquet(path, EXAMPLES)
     except (pa.ArrowException, OSError) as error:
         raise _damaged(path, error) from None
 

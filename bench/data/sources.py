@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
@@ -16,6 +15,7 @@ from bench.data.parquet import read_parquet
 from bench.data.part import Part, location
 from bench.data.zoo import fetch, fetch_fashion_mnist
 from bench.errors import TemperError
+from bench.foreign import read_tensors
 from bench.registry import Registry
 from bench.scenario import DataSpec
 
@@ -97,7 +97,7 @@ def _part(path: Path, prefix: str = "") -> Part:
 
 def _read(path: Path) -> dict[str, Tensor]:
     try:
-        return safetensors.torch.load_file(path)
+        return read_tensors(path)
     except FileNotFoundError:
         raise TemperError(f"no file {path}: the source needs train.safetensors and test.safetensors") from None
     except (SafetensorError, OSError) as error:

@@ -41,7 +41,7 @@ from bench.threat import Linf, Threat
 Verdict = Literal["pass", "warn", "fail", "not run"]
 
 POINTS, FEW = 0.01, 3  # a sign trips above this share of the examples, and above this many
-PRECISION = 0.05  # of the size of logits that float64 may change; honest students come to 3e-6
+PRECISION = 1e-3  # of the size of logits that float64 may change; honest students come to 3e-6
 TOLERANCE = 1e-4  # between two passes over the same examples, in units of the median largest logit
 SHORT, LONG, TRANSFER = 50, 200, 20  # steps of PGD
 SCALING_STEPS = 50

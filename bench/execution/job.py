@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
 from bench.errors import Busy
 from bench.files import cannot_write, write_text
-from bench.records import Model
-from bench.scenario import Recipe, Ruleset, Scenario, Track
+from bench.scenario import Line, Model, Recipe, Ruleset, Scenario, Track, Values
 
 STAGES = ("train", "evaluate")
 RESULTS = {"train": "training.json", "evaluate": "evaluation.json"}  # a stage is done when its result is there
@@ -24,8 +22,8 @@ class Job(Model):
     """One network to train and judge; a trial, or a teacher in the making."""
 
     scenario: Scenario
-    method: str
-    hyperparameters: dict[str, Any] = {}
+    method: Line
+    hyperparameters: Values = {}
     seed: int
     passes: float  # per training example
     ruleset: Ruleset = "compute"

@@ -31,6 +31,7 @@ from bench.records import (
 from bench.scenario import Scenario
 from bench.stamp import STAMPED
 from bench.training.loop import teacher_of
+from bench.words import printable
 
 
 class Entrant(Protocol):
@@ -175,7 +176,7 @@ class Runner:
                 reference=info.reference,
                 tuned=bool(trial.optimiser),
                 status="failed" if failed else "complete",
-                failure=(work / FAILURE).read_text().strip() if failed else "",
+                failure=printable((work / FAILURE).read_text().strip()) if failed else "",
                 training=None if failed else TrainingRecord.model_validate_json((work / RESULTS["train"]).read_text()),
                 weights={} if failed else _keep_weights(work, staging),
                 evaluation=None if failed else _verdict(work),

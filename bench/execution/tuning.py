@@ -21,8 +21,8 @@ from bench.execution.pool import Pool
 from bench.files import write_text, writing
 from bench.hashing import derive, digest
 from bench.method import METHODS, make_method
-from bench.records import Model, TrainingRecord
-from bench.scenario import Scenario, Tier
+from bench.records import TrainingRecord
+from bench.scenario import Line, Model, Scenario, Tier
 
 if TYPE_CHECKING:
     import optuna
@@ -36,15 +36,15 @@ Space = dict[str, tuple[float, float, float]]  # field: default, lowest, highest
 class Tuned(Model):
     """What a search found."""
 
-    scenario: str
-    train_fingerprint: str
-    method: str
-    version: str
+    scenario: Line
+    train_fingerprint: Line
+    method: Line
+    version: Line
     budget: Tier
     trials: int
-    sampler: str
-    hyperparameters: dict[str, float]
-    optimiser: dict[str, float]
+    sampler: Line
+    hyperparameters: dict[Line, float]
+    optimiser: dict[Line, float]
     robust: float  # on validation, by the attack of the selection
     default_robust: float  # likewise, with the settings of the catalogue
 

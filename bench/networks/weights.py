@@ -11,14 +11,16 @@ from torch import Tensor, nn
 
 from bench.errors import TemperError
 from bench.files import replacing
+from bench.foreign import read_tensors
 
+LIMIT = 16 * 2**30  # bytes of a file of weights
 PICKLES = (b"PK\x03\x04", b"\x80")  # how the files of torch.save start: a zip, or a bare pickle
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file, on the CPU. Raises TemperError for any other: nothing is unpickled."""
     try:
-        return safetensors.torch.load_file(path)
+        return read_tensors(path, LIMIT)
     except FileNotFoundError:
         raise TemperError(f"no weights at {path}") from None
     except OSError as error:

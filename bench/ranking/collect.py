@@ -11,6 +11,7 @@ import pandas as pd
 
 from bench.checkpoints import CheckpointRecord, checkpoint_folders, read_checkpoint
 from bench.errors import TemperError
+from bench.foreign import read_table
 from bench.protocol import MISCLASSIFIED, ROBUST, verdicts
 from bench.records import RunRecord, leaderboards_read, read_curve_lines, read_record, record_folders
 from bench.scenario import Scenario
@@ -144,7 +145,9 @@ def read_outcomes(folder: Path) -> pd.DataFrame:
 def read_outcome_file(path: Path) -> pd.DataFrame:
     """A file of outcomes: label, prediction, outcome, and a bool column for each further attack."""
     try:
-        frame = pd.read_parquet(path)
+        frame = read_table(path)
+    except TemperError:
+        raise
     except Exception as error:  # of damaged bytes pandas and pyarrow raise this and that
         raise TemperError(f"cannot read {path}: {error}") from None
     for name in WHOLE_NUMBERS:

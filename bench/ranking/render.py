@@ -19,6 +19,7 @@ from rich.text import Text
 
 from bench.ranking.latex import to_latex
 from bench.ranking.words import APART, in_words, missing, rows
+from bench.words import as_cell
 
 Format = Literal["table", "markdown", "csv", "parquet", "json", "latex"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -64,8 +65,9 @@ def to_markdown(frame: pd.DataFrame) -> str:
 
 
 def to_csv(frame: pd.DataFrame) -> str:
-    """All columns; lists and mappings as JSON."""
-    return _flat(frame).to_csv(index=False, lineterminator="\n", float_format="%.6g")
+    """All columns; lists and mappings as JSON. Text that a spreadsheet would compute begins with an apostrophe."""
+    cells = _flat(frame).apply(lambda column: column.map(_cell) if column.dtype == "object" else column)
+    return cells.rename(columns=as_cell).to_csv(index=False, lineterminator="\n", float_format="%.6g")
 
 
 def to_parquet(frame: pd.DataFrame) -> bytes:
@@ -101,6 +103,10 @@ def _flat_column(column: pd.Series) -> pd.Series:
         return pd.Series(text, column.index, dtype="object")
     whole = str(column.dtype) if column.dtype != "object" else "float64"
     return pd.Series(values, column.index, dtype=whole)
+
+
+def _cell(value: Any) -> Any:
+    return as_cell(value) if isinstance(value, str) else value
 
 
 def _plain(value: Any) -> Any:

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from bench.words import printable
+
 DASH = "\N{EN DASH}"
 CHECKPOINT = "checkpoint"  # status and family of a row that was trained elsewhere
 APART = ("unranked", CHECKPOINT, "superseded", "retracted")  # statuses of rows that stand below those that compete
@@ -52,8 +54,9 @@ def described(
 
 
 def in_words(frame: pd.DataFrame) -> pd.DataFrame:
-    """The table that readers see: text under headings."""
-    return pd.DataFrame({c.heading: _cells(frame, c) for c in frame.attrs["columns"]}, index=frame.index, dtype=object)
+    """The table that readers see: printable text under headings."""
+    cells = {c.heading: [printable(word) for word in _cells(frame, c)] for c in frame.attrs["columns"]}
+    return pd.DataFrame(cells, index=frame.index, dtype=object)
 
 
 def labels(frame: pd.DataFrame) -> list[str]:

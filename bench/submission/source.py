@@ -18,13 +18,13 @@ from bench.scenario import Track
 from bench.skeleton import NAME
 from bench.submission.information import too_much, unreadable
 from bench.submission.rules import imports, needless
-from bench.words import counted
+from bench.words import LONGEST, counted, one_line
 
 REQUIRED = ("version", "family", "reference")
 CREDITS = ("authors", "licence")  # required of a submission too
 KNOWN = [*REQUIRED, *sorted(set(MethodInfo.__dataclass_fields__) - {"name", *REQUIRED})]
 
-LONGEST = 200  # characters of a name, a version, a reference, ...: they stand in tables
+DEPTH = 100  # of the syntax tree
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ def read_source(content: bytes) -> Source:
         tree = ast.parse(content)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return Source(content, [], None, [f"this is not a Python file that can be read: {error}"])
+    if _deep(tree):
+        return Source(content, [], None, [f"the file nests more than {DEPTH} expressions or statements in each other"])
     found = [(node, call) for node in tree.body if isinstance(node, ast.ClassDef) for call in _registrations(node)]
     if not found:
         example = '@register("my-method", version=..., family=..., reference=...)'
@@ -72,10 +74,17 @@ def read_submission(content: bytes) -> Source:
         assert source.info is not None
         written = (*REQUIRED, *CREDITS)
         problems += [f"@register needs {name}=, as text" for name in written if not getattr(source.info, name)]
-        long = [name for name in written if not _in_a_line(getattr(source.info, name))]
-        problems += [f"{name} must be one line of at most {LONGEST} characters" for name in long]
+        problems += [each for name in written for each in _not_in_a_line(name, getattr(source.info, name))]
         problems += sorted(set(_needless(content)))
     return Source(content, source.names, source.info, problems)
+
+
+def _deep(tree: ast.AST) -> bool:
+    """Whether a tree is so deep that walking it could exhaust the stack."""
+    level: list[ast.AST] = [tree]
+    for _ in range(DEPTH):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    return bool(level)
 
 
 def _registrations(node: ast.ClassDef) -> Iterator[ast.Call]:
@@ -120,8 +129,12 @@ def _is_file_of(name: str, content: bytes) -> bool:
     return file_of(METHODS[name]).read_bytes() == content
 
 
-def _in_a_line(text: str) -> bool:
-    return len(text) <= LONGEST and text.isprintable()
+def _not_in_a_line(name: str, text: str) -> list[str]:
+    try:
+        one_line(text)
+    except ValueError as error:
+        return [f"{name} {error}"]
+    return []
 
 
 def _info(node: ast.ClassDef, call: ast.Call) -> MethodInfo:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import TemperError, unknown
-from bench.files import cache
+from bench.files import cache, regular
 from bench.hashing import file_digest
 from bench.scenario import Scenario, TeacherSpec
 
@@ -28,8 +28,8 @@ def weights_path(scenario: Scenario, name: str) -> Path:
     spec = teacher_spec(scenario, name)
     places = [Path(spec.weights), SHIPPED_WEIGHTS / spec.weights, cache() / "teachers" / spec.weights]
     for place in places:
-        if place.is_file():
-            return place
+        if place.exists() and not place.is_dir():
+            return regular(place)
     raise TemperError(
         f"teacher {name!r} of {scenario.name} is not on this machine ({spec.weights}): "
         f"run `temper teacher train {scenario.name} --name {name}`"

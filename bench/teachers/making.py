@@ -12,18 +12,18 @@ from pathlib import Path
 from bench.errors import TemperError
 from bench.execution.job import RESULTS, SURROUNDINGS, Job
 from bench.execution.pool import Pool
-from bench.files import cache, copy, write_text
+from bench.files import MEGABYTE, cache, copy, regular, write_text
 from bench.hashing import derive, file_digest
-from bench.records import EvaluationRecord, Model, Surroundings, TrainingRecord
-from bench.scenario import PGD10_EPOCH, NetworkSpec, Scenario, Sha256, TeacherRecipe
+from bench.records import EvaluationRecord, Surroundings, TrainingRecord
+from bench.scenario import PGD10_EPOCH, Line, Model, NetworkSpec, Scenario, Sha256, TeacherRecipe
 from bench.teachers import teacher_spec, weights_path
 
 
 class TeacherCard(Model):
     """What is known of a teacher: where it comes from and what was measured."""
 
-    scenario: str
-    name: str
+    scenario: Line
+    name: Line
     network: NetworkSpec
     recipe: TeacherRecipe
     seed: int
@@ -99,7 +99,7 @@ def read_card(scenario: Scenario, name: str) -> TeacherCard:
     path = weights_path(scenario, name).with_suffix(".json")
     if not path.is_file():
         raise TemperError(f"teacher {name!r} of {scenario.name} has no card at {path}")
-    return TeacherCard.model_validate_json(path.read_text())
+    return TeacherCard.model_validate_json(regular(path, MEGABYTE).read_text())
 
 
 def teacher_job(scenario: Scenario, name: str, device: str = "cpu") -> Job:

@@ -14,8 +14,9 @@ HELD = 2.0**24  # above it float32 holds no odd number
 def masked_by_rounding(student: nn.Sequential, x: Tensor, gain: float = 1e6) -> nn.Sequential:
     """A copy in which two channels of the second layer are 2^24 + z with |z| < 1, which float32 holds as 2^24.
 
-    Their difference, 0, feeds a channel of the third layer that is `gain` times as large to its gradients: logits hardly
-    change, and gradients point nowhere. The channels are those whose loss changes the logits of x (N, 1, 8, 8) least.
+    Their difference, 0, feeds a channel of the third layer that is `gain` times as large to its gradients: logits
+    hardly change, and gradients point nowhere. The channels are those whose loss changes the logits of x (N, 1, 8, 8)
+    least.
     """
     masked = copy.deepcopy(student)
     conv, norm, last, after, head = (masked[k] for k in (3, 4, 6, 7, 10))

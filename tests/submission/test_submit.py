@@ -159,6 +159,8 @@ def test_a_file_that_is_not_ready_is_refused_with_every_reason(tiny: Path, tempe
 def test_a_file_that_is_not_there_is_a_mistake_of_the_caller(tiny: Path, temper: Callable) -> None:
     result = temper("submit", "nowhere.py", "-s", tiny)
     assert (result.code, "cannot read nowhere.py" in result.err) == (2, True)
+    result = temper("submit", "/dev/zero", "-s", tiny)
+    assert (result.code, "/dev/zero is a device" in result.err) == (2, True)
 
 
 def test_without_a_sandbox_nothing_runs(tiny: Path, temper: Callable, tmp_path: Path, monkeypatch) -> None:

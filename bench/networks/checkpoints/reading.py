@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import torch
 
 from bench.errors import TemperError
+from bench.files import MEGABYTE, regular
 from bench.networks.checkpoints.harmless import harmless
-from bench.networks.weights import read_weights
+from bench.networks.weights import LIMIT, read_weights
 
 SAVE = 'torch.save(model.state_dict(), "weights.pt")'
 CONVERT = f"where you trust it, load it with the code that it belongs to, and write the weights alone: {SAVE}"
@@ -74,7 +75,7 @@ def read(path: Path) -> Contents:
 
 def _start(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with regular(path, LIMIT).open("rb") as file:
             return file.read(512)
     except FileNotFoundError:
         raise TemperError(f"no weights at {path}") from None
@@ -108,8 +109,12 @@ def _refuse_archive(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.namelist()
+            unpacked = sum(member.file_size for member in archive.infolist())
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise TemperError(f"{path} is cut short or damaged ({_line(error)}): copy it anew") from None
+    most = 10 * path.stat().st_size + 100 * MEGABYTE  # torch.save does not even compress
+    if unpacked > most:
+        raise TemperError(f"{path} would unpack to {unpacked:,} bytes; at most {most:,} are read of a file of its size")
     for pattern, kind, remedy in MEMBERS:
         if any(re.search(pattern, member) for member in members):
             raise TemperError(f"{path} is {kind}: {remedy}")
