@@ -229,11 +229,8 @@ def test_a_zip_bomb_of_torch_save(tmp_path):
 def test_a_method_file_that_nests_without_end(expression):
     read = read_submission(f"{SKELETON}return {expression}\n".encode())
     assert len(read.problems) == 1
-    assert (
-        "nests more than 100" in read.problems[0]
-        or "cannot be read" in read.problems[0]
-        or "can be read" in str(read.problems)
-    )
+    said = ("nests more than 100", "cannot be read", "can be read", "a method has at most")
+    assert any(words in read.problems[0] for words in said)
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,8 @@ def test_every_number_is_one(text: str) -> None:
     ("more", "says"),
     [
         (', "metrics": {"a": NaN}', "metrics.a: "),
-        (', "metrics": {"\\u001b[2J": 1.0}', "is not printable"),
-        (f', "metrics": {{"{"x" * 201}": 1.0}}', "at most 200 characters"),
+        (', "metrics": {"\\u001b[2J": 1.0}', "must be one line of at most 200 printable"),
+        (f', "metrics": {{"{"x" * 201}": 1.0}}', "must be one line of at most 200 printable"),
         (', "extra": 1', "extra: "),
         (', "step": 2', "the key 'step' is there twice"),
         (', "metrics": {"a": "1"}', "metrics.a: "),

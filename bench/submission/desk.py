@@ -181,8 +181,6 @@ class Desk:
         best = self.selection.best
         if best is None:
             raise Refused("it ended without offering a candidate")
-        if self.trail.step != self.selection.curve[-1].step:
-            raise Refused(f"it ended after the state of step {self.trail.step}, which is no candidate")
         save_weights(self.folder / "last.safetensors", self.network.state_dict())
         save_weights(self.folder / "best.safetensors", self.selection.best_weights)
         missing = {"metrics.jsonl", RESULTS["train"]} - set(self.texts)
@@ -192,6 +190,8 @@ class Desk:
         told = take_result(self.texts[RESULTS["train"]], self.job.scenario.data.split.train)
         if told.passes > self.job.passes and self.job.ruleset == "compute":
             raise Refused(f"it says that it spent {told.passes:.1f} passes; allowed are {self.job.passes:.1f}")
+        if self.trail.step != self.selection.curve[-1].step:
+            raise Refused(f"it ended after the state of step {self.trail.step}, which is no candidate")
         audits = {
             "compute": compute_audit(self.spent, START + self.expected * told.passes / self.job.passes, FACTOR),
             "replay": replay_audit(arrived, exact=not on_gpu(self.job)),

@@ -31,6 +31,7 @@ THREATS = [Linf(0.2), L2(0.8)]  # where the small network below has examples of 
 COUNT = 60
 ALWAYS = {
     "stochastic_forward",
+    "precision",
     "side_effects",
     "batch_dependence",
     "probabilities",

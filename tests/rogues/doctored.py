@@ -256,7 +256,7 @@ DOCTORED = [
     ),
     Doctored(
         "has a metric whose name clears the screen",
-        "is not printable",
+        "must be one line of at most 200 printable",
         "strict JSON",
         curve(lambda line: line.update(metrics={"\x1b[2J": 1.0})),
     ),

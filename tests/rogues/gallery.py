@@ -412,6 +412,22 @@ ROGUES = [
         "its own",
     ),
     Rogue(
+        "masks_by_rounding",
+        "masks gradients by weights alone: float32 rounds away what gradients follow",
+        "uses nets.student.module",
+        "diagnostics",
+        "precision",
+        "its own",
+    ),
+    Rogue(
+        "offsets_logits",
+        "lifts all logits until float32 rounds away what sets them apart",
+        "uses nets.student.module",
+        "diagnostics",
+        "precision",
+        "its own",
+    ),
+    Rogue(
         "shrinks_eps",
         "changes the eps of the evaluator",
         "reaches for __setattr__",

@@ -11,11 +11,12 @@ from typing import cast
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 import bench
 from bench.data import load
 from bench.errors import Refused
-from bench.execution.judge import beside
+from bench.execution.judge import beside, load_network
 from bench.hashing import tensor_digest
 from bench.networks.cnn import cnn
 from bench.records import RunRecord, read_record, record_folders, shipped_leaderboards
@@ -28,6 +29,7 @@ from bench.submission.source import _needless, read_source, read_submission
 from bench.threat import Linf
 from bench.training.selection import measure
 from tests.evaluation import zoo
+from tests.evaluation.masks import masked_by_rounding, offset
 from tests.rogues.gallery import METHODS, PAGE, ROGUES, Rogue, page
 from tests.rogues.ground import LIMITS, checked, of, open_desk, raw, trained
 
@@ -131,6 +133,26 @@ def test_saturated_logits_gain_nothing_and_are_noticed():
     plain, masked = (bench.evaluate(each, x, y, threat=Linf(0.15)) for each in (honest, saturated))
     assert masked.robust_accuracy <= plain.robust_accuracy
     assert masked.diagnostics[of("saturates").words]["verdict"] != "pass"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ["masks_by_rounding", "offsets_logits"])
+def test_what_float32_rounds_away_gains_nothing(file: str):
+    """On a student that ships: doctored on all training images, and judged on some test images."""
+    scenario = load_scenario("digits-linf")
+    splits = load(scenario.data, ("train", "test"))
+    x, y = splits["test"].inputs(slice(0, 60)), splits["test"].y[:60]
+    folder = next(shipped_leaderboards().glob("records/digits-linf/pgd-at/*/best.safetensors"))
+    honest = cast(nn.Sequential, load_network(scenario, folder))
+    doctor = {
+        "masks_by_rounding": lambda: masked_by_rounding(honest, splits["train"].inputs()),
+        "offsets_logits": lambda: offset(honest),
+    }
+    plain, masked = (bench.evaluate(each, x, y, threat=Linf(0.15)) for each in (honest, doctor[file]()))
+    assert plain.diagnostics["precision"]["verdict"] == "pass"
+    assert masked.diagnostics[of(file).words]["verdict"] == "warn"
+    assert masked.clean_accuracy == plain.clean_accuracy
+    assert masked.robust_accuracy <= plain.robust_accuracy
 
 
 @pytest.mark.slow
