@@ -10,8 +10,9 @@ from pathlib import Path
 
 from bench.budget import Meter
 from bench.errors import Refused
-from bench.records import STEPS as STEPS
-from bench.records import CurveLine, TrainingRecord
+from bench.learning_curve import STEPS as STEPS
+from bench.learning_curve import CurveLine
+from bench.records import TrainingRecord
 
 TEXT = 2_000_000  # bytes of a result that is no tensor
 NAMES = 200  # of networks in a result, and characters of one
