@@ -14,8 +14,9 @@ from bench.budget import Budget, Meter
 from bench.errors import TemperError
 from bench.evaluation.columns import curve_radii
 from bench.hashing import digest, file_digest
+from bench.learning_curve import CurveLine
 from bench.method import METHODS, make_method
-from bench.records import CandidateRecord, CurveLine, EvaluationRecord, RunRecord, SubmissionRecord, TrainingRecord
+from bench.records import CandidateRecord, EvaluationRecord, RunRecord, SubmissionRecord, TrainingRecord
 from bench.registry import file_of
 from bench.scenario import PGD10_EPOCH, Scenario, load_scenario, shipped_scenarios
 from bench.submission.audits import AUDITED, confirming_seed, gap_audit

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from bench.errors import TemperError
 from bench.files import MEGABYTE, SHIPPED, regular
@@ -32,8 +32,6 @@ MARKS = ("superseded_by", "retracted")  # fields that are set after a record was
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
-CURVE = 10 * MEGABYTE  # of a learning curve
-STEPS = 2**53  # beyond this, readers of JSON disagree about an integer
 
 
 class Trial(Model):
@@ -103,19 +101,6 @@ class TrainingRecord(Model):
     curve: list[CandidateRecord]
     best: CandidateRecord
     collapsed: bool
-
-
-class CurveLine(Model):
-    """A line of a learning curve, in `metrics.jsonl`."""
-
-    model_config = ConfigDict(strict=True)
-
-    step: Annotated[int, Field(ge=0, le=STEPS)]
-    progress: Fraction
-    learning_rate: Positive
-    passes: Positive  # per training example, until then
-    losses: dict[Line, float]  # by network
-    metrics: dict[Line, float] = {}  # what else the method measured
 
 
 class WeightsRecord(Model):
@@ -210,21 +195,6 @@ def read_record(path: Path) -> RunRecord:
         raise TemperError(f"cannot read {file}: {error.strerror}") from None
     except ValueError as error:
         raise TemperError(f"{file} is not a valid record: {error}") from None
-
-
-def read_curve_lines(file: Path) -> list[CurveLine]:
-    """The lines of a learning curve. Raises TemperError that names the file, the line and the field that is wrong."""
-    try:
-        texts = regular(file, CURVE).read_bytes().splitlines()
-    except OSError as error:
-        raise TemperError(f"cannot read {file}: {error.strerror}") from None
-    lines = []
-    for number, text in enumerate(texts, start=1):
-        try:
-            lines.append(CurveLine.from_json(text))
-        except ValueError as error:
-            raise TemperError(f"{file} is damaged: line {number}: {error}") from None
-    return lines
 
 
 def trial_folder(leaderboards: Path, trial: Trial) -> Path:

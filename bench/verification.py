@@ -6,8 +6,6 @@ What a record only attests (`ATTESTED`) is held by its stamp (`bench.stamp`) and
 
 from __future__ import annotations
 
-import contextlib
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
@@ -21,22 +19,15 @@ from bench.consistency import answers, content_problems, curve_problems, shipped
 from bench.errors import TemperError
 from bench.evaluation.summary import outcome_hashes, summarise
 from bench.hashing import file_digest
+from bench.learning_curve import read_curve_lines
 from bench.ranking.collect import read_outcomes
-from bench.ranking.sound import copies, seed_problem
-from bench.records import (
-    WEIGHTS_LIMIT,
-    EvaluationRecord,
-    RunRecord,
-    read_curve_lines,
-    read_record,
-    record_files,
-    shipped_leaderboards,
-)
+from bench.records import WEIGHTS_LIMIT, EvaluationRecord, RunRecord, read_record
+from bench.row_checks import beside_others
 from bench.scenario import Scenario
 from bench.sign_checks import sign_problems
 from bench.stamp import STAMPED, file_stamps, stamp_problems
 from bench.table_checks import table_problems
-from bench.withdrawal import COMPARABLE, mark_problems
+from bench.withdrawal import mark_problems
 
 ATTESTED = (
     "passes, seconds, memory, learning curves and what made a record are attested by whoever stamped it, and so are "
@@ -74,44 +65,10 @@ def verify_records(root: Path) -> tuple[list[Path], list[str]]:
     below = records_folder(root)
     folders = [file.parent for file in sorted(below.rglob("record.json"))]
     problems = [problem for folder in folders for problem in verify_folder(folder)]
-    problems += _beside_others(folders)
+    problems += beside_others(folders)
     checked_elsewhere = {file.parent for file in below.rglob(CHECKPOINT)} if below == root else set()
     left = strays(below, {*folders, *checked_elsewhere})
     return folders, problems + [f"{path}: belongs to no record" for path in left]
-
-
-def _beside_others(folders: list[Path]) -> Iterator[str]:
-    """What cannot be of the records in `folders` beside all of their scenario, here and shipped: a row without some of
-    its first seeds, and one student in two records of a board."""
-    placed = {folder.resolve(): folder for folder in folders if folder.resolve().parents[2].name == "records"}
-    for leaderboards, scenario in sorted({(place.parents[3], place.parents[1].name) for place in placed}):
-        found = _of_scenario(leaderboards, scenario)
-        rows, boards = defaultdict(list), defaultdict(list)
-        for place, record in found.items():
-            trial = record.trial
-            if not (record.submission and record.submission.nonce):
-                rows[trial.row].append(place)
-            if not record.withdrawn:
-                boards[tuple(getattr(trial, name) for name in COMPARABLE)].append(record)
-        for row in rows.values():
-            here = [placed[place] for place in row if place in placed]
-            if here and (problem := seed_problem([found[place] for place in row])):
-                yield f"{here[0]}: {problem}"
-        shared = {trial: words for board in boards.values() for trial, words in copies(board).items()}
-        for place, record in found.items():
-            if place in placed and record.trial_id in shared and not record.withdrawn:
-                yield f"{placed[place]}: {shared[record.trial_id]}"
-
-
-def _of_scenario(leaderboards: Path, scenario: str) -> dict[Path, RunRecord]:
-    """The readable records of a scenario by folder: those of `leaderboards`, and shipped ones of other trials."""
-    found: dict[str, tuple[Path, RunRecord]] = {}
-    for root in (leaderboards, shipped_leaderboards().resolve()):
-        for file in sorted(record_files(root, scenario)):
-            with contextlib.suppress(TemperError):  # told where the record itself is checked
-                record = read_record(file)
-                found.setdefault(record.trial_id, (file.parent.resolve(), record))
-    return dict(found.values())
 
 
 def strays(below: Path, folders: set[Path]) -> list[Path]:

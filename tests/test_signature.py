@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,3 +75,9 @@ def test_what_a_signature_cannot_be_checked_without(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(TemperError, match="ssh-keygen is not here"):
         signature_findings(manifest, signers)
+
+
+def test_signers_without_a_manifest_are_refused(signers: Path, tmp_path: Path, temper: Any) -> None:
+    result = temper("verify", tmp_path, "--signers", signers)
+    assert result.code == 2
+    assert "--signers goes with --manifest" in result.err

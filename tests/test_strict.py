@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.records import CurveLine
+from bench.learning_curve import CurveLine
 from bench.strict import strict_json
 
 LINE = '{"step": 1, "progress": 0.5, "learning_rate": 0.1, "passes": 2, "losses": {"student": 1.5}%s}'

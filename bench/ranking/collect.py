@@ -12,8 +12,9 @@ import pandas as pd
 from bench.checkpoints import CheckpointRecord, checkpoint_folders, read_checkpoint
 from bench.errors import TemperError
 from bench.foreign import read_table
+from bench.learning_curve import read_curve_lines
 from bench.protocol import MISCLASSIFIED, ROBUST, verdicts
-from bench.records import RunRecord, leaderboards_read, read_curve_lines, read_record, record_folders
+from bench.records import RunRecord, leaderboards_read, read_record, record_folders
 from bench.scenario import Scenario
 
 WHOLE_NUMBERS = ("outcome", "label", "prediction")  # columns that every file of outcomes has; outcomes are bytes

@@ -19,9 +19,10 @@ from bench.data import Split, load
 from bench.errors import Refused, TemperError
 from bench.execution.job import RESULTS, Job
 from bench.files import write_bytes, write_text
+from bench.learning_curve import STEPS
 from bench.method import make_method
 from bench.networks import load_weights, save_weights
-from bench.records import STEPS, CandidateRecord
+from bench.records import CandidateRecord
 from bench.submission.audits import compute_audit, replay_audit, trail_audit
 from bench.submission.confined import CHECKPOINT
 from bench.submission.sandbox import GIB, Limits, Sandbox

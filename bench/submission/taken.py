@@ -7,7 +7,8 @@ import math
 
 from bench.budget import Meter
 from bench.errors import Refused
-from bench.records import CurveLine, TrainingRecord
+from bench.learning_curve import CurveLine
+from bench.records import TrainingRecord
 
 TEXT = 2_000_000  # bytes of a result that is no tensor
 NAMES = 200  # of networks in a result
