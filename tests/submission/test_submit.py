@@ -25,7 +25,7 @@ from bench.submission.landing import confirmation, landing
 from bench.submission.sandbox import isolation_problem
 from bench.submission.shown import readable, search_path
 from bench.training.loop import initial_student
-from bench.verification import content_problems, verify_folder
+from bench.verification import content_problems, verify_folder, verify_records
 from tests.dashboard.conftest import write_records
 from tests.submission.files import PLAIN, written
 
@@ -274,3 +274,21 @@ def test_a_student_that_knows_the_test_split_is_refused(board: Path, digits: Sce
     frozen = Entry.freeze(str(written(tmp_path)), digits, tmp_path / "lb")
     with pytest.raises(Refused, match=r"refused by its audits: gap: 90.0 % robust on validation, 99.0 % on test"):
         frozen.audited(cheat, tmp_path)
+
+
+def test_seeds_that_together_know_the_test_split_are_named(board: Path, digits: Scenario) -> None:
+    """Each of them is within what one honest student may be off; five of them are not."""
+    for entry in read_board(digits, board).rows[0]:
+        record = submitted(entry.record, digits)
+        assert record.evaluation is not None
+        verdict = record.evaluation.model_copy(update={"further": record.evaluation.further | {"pgd-20": 0.90}})
+        record.model_copy(update={"evaluation": verdict}).save(entry.folder)
+    alone, together = (gap_audit([entry.record for entry in row], digits) for row in _first(board, digits))
+    assert (alone.verdict, together.verdict) == ("pass", "fail")
+    assert "5 seeds together fail the audit of the gap" in " ".join(verify_records(board)[1])
+
+
+def _first(board: Path, digits: Scenario) -> list[list]:
+    """The first record of a row, and the whole row."""
+    row = read_board(digits, board).rows[0]
+    return [row[:1], row]
