@@ -63,7 +63,7 @@ class Desk:
 
     job: Job
     folder: Path
-    network: nn.Module
+    network: nn.Module  # with the weights that were offered last
     validation: Split
     selection: Selection
     trail: Trail
@@ -89,11 +89,9 @@ class Desk:
             kept = checkpoint.load(desk._file, job.device)
             selection.restore(kept["selection"])
             trail.restore(kept["trail"])
-            desk.before, desk.offers, desk.offered = (
-                (kept["spent"], kept["peak_memory"]),
-                kept["offers"],
-                kept["offered"],
-            )
+            network.load_state_dict(kept["last"])
+            desk.before = kept["spent"], kept["peak_memory"]
+            desk.offers, desk.offered = kept["offers"], kept["offered"]
         return desk
 
     @property
@@ -182,8 +180,11 @@ class Desk:
         best = self.selection.best
         if best is None:
             raise Refused("it ended without offering a candidate")
-        save_weights(self.folder / "last.safetensors", self.network.state_dict())
-        save_weights(self.folder / "best.safetensors", self.selection.best_weights)
+        for name, weights in (("last", self.network.state_dict()), ("best", self.selection.best_weights)):
+            broken = [key for key, tensor in weights.items() if not tensor.isfinite().all()]
+            if broken:
+                raise Refused(f"tensor {broken[0]!r} of its {name} weights is not finite")
+            save_weights(self.folder / f"{name}.safetensors", weights)
         missing = {"metrics.jsonl", RESULTS["train"]} - set(self.texts)
         if missing:
             raise Refused(f"it ended without handing over {min(missing)}")
@@ -221,13 +222,9 @@ class Desk:
 
     def save(self) -> None:
         """Keep what the trial has reached and used, for when it is resumed."""
-        tree: dict[str, Any] = {
-            "selection": self.selection.state(),
-            "trail": self.trail.state(),
-            "offered": self.offered,
-        }
-        tree |= {"offered": self.offered, "offers": self.offers, "spent": self.spent, "peak_memory": self.peak_memory}
-        checkpoint.save(self._file, tree)
+        tree: dict[str, Any] = {"selection": self.selection.state(), "trail": self.trail.state()}
+        tree |= {"last": self.network.state_dict(), "offered": self.offered, "offers": self.offers}
+        checkpoint.save(self._file, tree | {"spent": self.spent, "peak_memory": self.peak_memory})
 
     def _load(self, content: bytes) -> None:
         """Weights that were offered, into the desk's network."""
@@ -239,9 +236,6 @@ class Desk:
             raise Refused(str(error).replace(str(file), "that it offered")) from None
         finally:
             file.unlink()
-        broken = [key for key, tensor in self.network.state_dict().items() if not tensor.isfinite().all()]
-        if broken:
-            raise Refused(f"tensor {broken[0]!r} of what it offered is not finite")
 
 
 def valid(model: type[Told], event: Mapping[str, Any], otherwise: str) -> Told:

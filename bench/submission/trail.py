@@ -69,7 +69,8 @@ class Trail:
         weights = _student(self.file(step), network)
         moved = (weights - self.weights).norm() / self.weights.norm()
         steps, way = step - self.step, progress - self.progress
-        self.speeds.append(float(moved) / sum(rate(self.progress + way * k / steps) for k in range(steps)))
+        rates = sum(rate(self.progress + way * k / steps) for k in range(steps))
+        self.speeds.append(float(moved) / max(rates, 1e-12))
         if self.step:
             window = Window(self.step, step, sha256(content).hexdigest(), offered)
             if best:
@@ -94,19 +95,17 @@ class Trail:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up a `state()`."""
-        self.weights, self.step, self.progress = state["weights"], state["step"], state["progress"]
+        self.weights, self.step, self.progress = state["weights"].cpu(), state["step"], state["progress"]
         self.speeds = state["speeds"]
         self.windows = {name: Window(**window) for name, window in state["windows"].items()}
 
 
 def _student(file: Path, network: nn.Module) -> Tensor:
-    """The weights (P,) of the student in a state, which are as many as those of `network`, and finite."""
+    """The weights (P,) of the student in a state, which are as many as those of `network`. They may be no numbers: a
+    training that has diverged says so after its next step."""
     try:
         kept = checkpoint.load(file)["trainer"]["networks"]["student"]
         shapes = {name: tensor.shape for name, tensor in network.named_parameters()}
-        weights = torch.cat([kept[name].reshape(shape).flatten().float() for name, shape in shapes.items()])
+        return torch.cat([kept[name].reshape(shape).flatten().float() for name, shape in shapes.items()])
     except (TemperError, LookupError, TypeError, AttributeError, RuntimeError, RecursionError):
         raise Refused("the state that it handed over holds no student") from None
-    if not weights.isfinite().all():
-        raise Refused("the state that it handed over holds a student that is not finite")
-    return weights

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save
+from torch import nn
 
 from bench.errors import Refused
 from bench.execution.job import FAILURE, RESULTS, Job
 from bench.execution.train import train
+from bench.hashing import tensor_digest
 from bench.networks import read_weights
 from bench.networks.weights import weights_bytes
 from bench.scenario import load_scenario
+from bench.submission.audits import trail_audit
 from bench.submission.confinement import _Listener, train_confined
 from bench.submission.desk import AUDITS, Desk
 from bench.submission.sandbox import isolation_problem
+from bench.training import checkpoint
+from bench.training.loop import initial_student
+from bench.training.schedule import learning_rate
 from tests.submission.files import PLAIN, written
 
 pytestmark = pytest.mark.skipif(bool(isolation_problem()), reason=isolation_problem())
@@ -101,6 +108,62 @@ def test_the_desk_goes_on_where_it_was(desk: Desk, job: Job, folder: Path) -> No
     assert again.limits.cpu_seconds == desk.limits.cpu_seconds
 
 
+def test_a_desk_that_goes_on_knows_what_was_offered_last(desk: Desk, job: Job, folder: Path) -> None:
+    last = {name: tensor + 1 for name, tensor in weights(desk).items()}
+    offer(desk, content=weights_bytes(last))
+    assert tensor_digest(dict(Desk.open(job, folder).network.state_dict())) == tensor_digest(last)
+
+
+def test_weights_that_are_no_numbers_are_a_candidate_and_never_a_result(desk: Desk) -> None:
+    """A training that has diverged says so after its next step, and has failed; one that does not is refused."""
+    broken = {k: v * float("nan") if v.is_floating_point() else v for k, v in weights(desk).items()}
+    assert json.loads(offer(desk, content=weights_bytes(broken)))["robust"] == 0
+    with pytest.raises(Refused, match="of its last weights is not finite"):
+        desk.finish(1.0, {})
+
+
+def state(student: nn.Module) -> bytes:
+    return checkpoint.as_bytes({"trainer": {"networks": {"student": student.state_dict()}}})
+
+
+def point(desk: Desk, student: nn.Module, step: int, progress: float) -> None:
+    desk.take("point", {"point": step, "progress": progress}, state(student))
+
+
+def test_the_trail_is_how_fast_weights_move_by_their_learning_rates(desk: Desk, job: Job) -> None:
+    student = initial_student(job.scenario, job.seed)
+    weights = [parameter.data for parameter in student.parameters()]
+    norm = torch.cat([each.flatten() for each in weights]).norm()
+    rate = partial(learning_rate, job.scenario.optimiser)
+    point(desk, student, 1, 0.3)
+    weights[0] += 1
+    point(desk, student, 3, 0.5)
+    moved = weights[0].numel() ** 0.5 / float(norm)
+    assert desk.trail.speeds == pytest.approx([0, moved / (rate(0.3) + rate(0.4))])
+    assert desk.trail.windows["drawn"].start == 1
+    assert {file.name for file in desk.folder.glob("state-*")} == {"state-1.safetensors", "state-3.safetensors"}
+
+
+def test_states_come_in_order_and_hold_a_student(desk: Desk, job: Job) -> None:
+    student = initial_student(job.scenario, job.seed)
+    point(desk, student, 3, 0.5)
+    with pytest.raises(Refused, match="the state of step 2 after that of step 3"):
+        point(desk, student, 2, 0.5)
+    with pytest.raises(Refused, match="holds no student"):
+        desk.take("point", {"point": 4, "progress": 0.6}, checkpoint.as_bytes({"trainer": []}))
+    with pytest.raises(Refused, match="no state of a training"):
+        desk.take("point", {"point": 4, "progress": 1.6}, state(student))
+    next(student.parameters()).data.fill_(float("nan"))
+    point(desk, student, 4, 0.6)
+    assert trail_audit(desk.trail.speeds).verdict == "fail", "unless its next step says that it diverged"
+
+
+def test_a_candidate_comes_with_its_state(desk: Desk, job: Job) -> None:
+    offer(desk, step=5)
+    with pytest.raises(Refused, match="a candidate at step 5 and handed over no state of it"):
+        point(desk, initial_student(job.scenario, job.seed), 6, 0.7)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -108,7 +171,6 @@ def test_the_desk_goes_on_where_it_was(desk: Desk, job: Job, folder: Path) -> No
         (lambda w: dict(list(w.items())[1:]), "is missing"),
         (lambda w: {k: torch.zeros(2) for k in w}, "has shape [2]"),
         (lambda w: {k: v.half() if v.is_floating_point() else v for k, v in w.items()}, "has dtype"),
-        (lambda w: {k: v * float("nan") if v.is_floating_point() else v for k, v in w.items()}, "is not finite"),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(desk: Desk, folder: Path, change: Any, words: str) -> None:
