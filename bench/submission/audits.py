@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 AUDITED = ("compute", "gap", "replay", "seen", "trail")
 CHANCE = 1e-4  # of a test split that is this much easier
 IMAGES = 2000  # of a split, on which a student is judged for `seen_audit`
-JUMP = 6.0  # times as fast as around it; honest methods come to 3 (digits, 42 methods)
+JUMP = 6.0  # times as fast as around it; honest methods on the digits come to 3, undefended training to 4.3
 
 
 def compute_audit(spent: float, expected: float, factor: float) -> Audit:
