@@ -126,12 +126,14 @@ class Sandbox:
             if not self.stopped:  # that is why it did not say all that it had to
                 raise
         finally:
-            self._look(first)
-            _kill(first)
-            ended.set()
-            for thread in threads:
-                thread.join()
-            self._account(outer, first)
+            try:
+                self._look(first)
+            finally:
+                _kill(first)
+                ended.set()
+                for thread in threads:
+                    thread.join()
+                self._account(outer, first)
         if self.stopped:
             raise Refused(self.stopped)
         return outer.returncode, printable(self.errors.decode(errors="replace"))

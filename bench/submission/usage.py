@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,25 +30,27 @@ def usage_of(first: int, writable: Sequence[Path]) -> Usage:
     """
     ticks = memory = threads = files = 0
     for pid in _tree(first):
-        try:
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
             fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-            pages = int(Path(f"/proc/{pid}/statm").read_bytes().split()[1])
-            files = max(files, _files(Path(f"/proc/{pid}/root"), writable))
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # it ended meanwhile
-        ticks += sum(int(each) for each in fields[11:15])
-        threads += int(fields[17])
-        memory += pages * resource.getpagesize()
+            ticks += sum(int(each) for each in fields[11:15])
+            threads += int(fields[17])
+        seen = [_task(task, writable) for task in _tasks(pid)]  # the first thread may have ended before the others
+        memory += max((pages for pages, _ in seen), default=0) * resource.getpagesize()
+        files = max([files, *(count for _, count in seen)])
     return Usage(ticks / os.sysconf("SC_CLK_TCK"), memory, threads, files)
 
 
-def _files(root: Path, writable: Sequence[Path]) -> int:
-    """How many files a process with this root has in the folders; none before it has a root of its own."""
-    if root.stat().st_dev == Path("/").stat().st_dev:
-        return 0
-    folders = [root / place.relative_to("/") for place in writable]
-    spaces = [os.statvfs(folder) for folder in folders if folder.is_dir()]
-    return sum(space.f_files - space.f_ffree for space in spaces)
+def _task(task: Path, writable: Sequence[Path]) -> tuple[int, int]:
+    """The pages of memory that a thread shares with the others of its process, and the files that they have made in the
+    folders; 0 for one that has ended, and no files before it has a root of its own."""
+    pages = files = 0
+    with suppress(FileNotFoundError, ProcessLookupError):
+        pages = int((task / "statm").read_bytes().split()[1])
+        if (task / "root").stat().st_dev != Path("/").stat().st_dev:
+            folders = [task / "root" / place.relative_to("/") for place in writable]
+            spaces = [os.statvfs(folder) for folder in folders if folder.is_dir()]
+            files = sum(space.f_files - space.f_ffree for space in spaces)
+    return pages, files
 
 
 def _tree(first: int) -> Iterator[int]:
@@ -60,11 +63,16 @@ def _tree(first: int) -> Iterator[int]:
         pending += _children(pid)
 
 
+def _tasks(pid: int) -> list[Path]:
+    """The threads of a process."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return list(Path(f"/proc/{pid}/task").iterdir())
+    return []
+
+
 def _children(pid: int) -> list[int]:
     found: list[int] = []
-    try:
-        for task in Path(f"/proc/{pid}/task").iterdir():
+    for task in _tasks(pid):
+        with suppress(FileNotFoundError, ProcessLookupError):
             found += map(int, (task / "children").read_bytes().split())
-    except (FileNotFoundError, ProcessLookupError):
-        pass  # it ended meanwhile
     return found

@@ -219,6 +219,14 @@ ROGUES = [
         "raw",
     ),
     Rogue(
+        "ends_its_first_thread",
+        "ends its first thread, so that the process seems to have ended, and computes in another",
+        "imports ctypes",
+        "sandbox limit",
+        "seconds of CPU time",
+        "raw",
+    ),
+    Rogue(
         "blinds_watcher",
         "takes a name that is no text, so that who watches it dies, and computes outside the meter",
         "imports pathlib",
