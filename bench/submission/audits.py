@@ -126,17 +126,17 @@ def replay_audit(arrived: Mapping[Window, bool], *, exact: bool) -> Audit:
     return Audit(value=len(lost), threshold=0, verdict=verdict, words=words if arrived else "too few steps")
 
 
-def trail_audit(speeds: Sequence[float]) -> Audit:
-    """Whether the weights came where they are step by step: the speed (`bench.submission.trail`) of each part of the
-    training over the larger of the medians of the three parts before and after it. The first part, a step, must leave
-    the weights near those that the seed gives: it counts by its speed alone.
+def trail_audit(first: float, speeds: Sequence[float]) -> Audit:
+    """Whether the weights came where they are step by step (`bench.submission.trail`): the first step must leave them
+    near those that the seed gives, and the speed of a window may be no more than JUMP times the larger of the medians
+    of the three before and after it.
     """
-    if any(not math.isfinite(speed) for speed in speeds):
+    if any(not math.isfinite(speed) for speed in (first, *speeds)):
         return Audit(value=1e9, threshold=JUMP, verdict="fail", words="its weights moved without end")
-    jumps = [*speeds[:1], *(speeds[k] / max(1e-12, *_around(speeds, k)) for k in range(1, len(speeds)))]
-    value = max(jumps, default=0.0)
-    part = f"part {jumps.index(value) + 1} of {len(jumps)}" if jumps else "no part"
-    words = f"its weights moved {value:.1f} times as fast in {part} as around it"
+    jumps = [speeds[k] / max(1e-12, *_around(speeds, k)) for k in range(1, len(speeds))]
+    value = max([first, *jumps])
+    where = "first step" if value == first else f"window {jumps.index(value) + 2} of {len(speeds)}"
+    words = f"in its {where} its weights moved {value:.1f} times as fast as around it"
     return Audit(value=value, threshold=JUMP, verdict="pass" if value <= JUMP else "fail", words=words)
 
 

@@ -27,6 +27,7 @@ from bench.method import METHODS
 from bench.networks.weights import weights_bytes
 from bench.registry import run_file
 from bench.submission.sandbox import GIVEN
+from bench.submission.trail import POINTS
 from bench.testing import Subject, check_subject
 from bench.training import checkpoint
 from bench.training.loop import Trainer
@@ -34,7 +35,6 @@ from bench.training.selection import Candidate
 
 SOURCE, DATA, JOB, CHECKPOINT = "method.py", "train.safetensors", "job.json", "checkpoint.safetensors"
 BESIDE = "beside-"  # files that register what the scenario uses
-POINTS = 80  # of a training, whose state is handed over
 TEXTS = ("metrics.jsonl", RESULTS["train"], FAILURE)  # what it leaves besides weights
 WATCHED = {
     "torch.autograd",

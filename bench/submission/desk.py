@@ -197,7 +197,7 @@ class Desk:
         audits = {
             "compute": compute_audit(self.spent, START + self.expected * told.passes / self.job.passes, FACTOR),
             "replay": replay_audit(arrived, exact=not on_gpu(self.job)),
-            "trail": trail_audit(self.trail.speeds),
+            "trail": trail_audit(self.trail.first, self.trail.speeds),
         }
         result = told.model_copy(
             update={

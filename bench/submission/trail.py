@@ -17,6 +17,8 @@ from bench.errors import Refused, TemperError
 from bench.files import write_bytes
 from bench.training import checkpoint
 
+POINTS = 80  # of a training, whose state is handed over
+
 
 @dataclass(frozen=True)
 class Window:
@@ -39,7 +41,8 @@ class Trail:
     weights: Tensor  # (P,): the student's at the last state; before the first, those that the seed gives
     step: int = 0
     progress: float = 0.0
-    speeds: list[float] = field(default_factory=list)  # see `add`
+    first: float = 0.0  # how far the first step moved the weights, relative to their norm, over its learning rate
+    speeds: list[float] = field(default_factory=list)  # of the windows after it: see `add`
     windows: dict[str, Window] = field(default_factory=dict)  # "best" and "drawn"
 
     @classmethod
@@ -60,22 +63,26 @@ class Trail:
         """A state that was handed over after `step` steps, of a training with this student and learning `rate` at a
         progress; with the SHA-256 of weights that were `offered` there, which are the `best` so far or not.
 
-        The speed is how far the weights moved from the last state, relative to their norm, over the sum of the learning
-        rates of the steps between. Raises Refused for a state that is none.
+        The speed is how far the weights moved since the last state, relative to their norm, over the learning rate and
+        the progress between, of which no more counts than two points are apart. Raises Refused for a state that is
+        none, and where the first is not that of the first step.
         """
+        if not self.step and step != 1:
+            raise Refused(f"the first state that it handed over is that of step {step}")
         if step <= self.step or progress < self.progress:
             raise Refused(f"it handed over the state of step {step} after that of step {self.step}")
         write_bytes(self.file(step), content)
         weights = _student(self.file(step), network)
         moved = (weights - self.weights).norm() / self.weights.norm()
-        steps, way = step - self.step, progress - self.progress
-        rates = sum(rate(self.progress + way * k / steps) for k in range(steps))
-        self.speeds.append(float(moved) / max(rates, 1e-12))
-        if self.step:
+        if not self.step:
+            self.first = float(moved) / rate(0.0)
+        else:
+            way = min(progress - self.progress, 2 / POINTS) * (rate(self.progress) + rate(progress)) / 2
+            self.speeds.append(float(moved) / max(way, 1e-12))
             window = Window(self.step, step, sha256(content).hexdigest(), offered)
             if best:
                 self.windows["best"] = window
-            if randbelow(len(self.speeds) - 1) == 0:
+            if randbelow(len(self.speeds)) == 0:
                 self.windows["drawn"] = window
         self.weights, self.step, self.progress = weights, step, progress
         needed = {step, *(window.start for window in self.windows.values())}
@@ -90,13 +97,13 @@ class Trail:
     def state(self) -> dict[str, Any]:
         """Everything, for when the training is resumed."""
         windows = {name: asdict(window) for name, window in self.windows.items()}
-        told = {"step": self.step, "progress": self.progress, "speeds": self.speeds, "windows": windows}
-        return told | {"weights": self.weights}
+        told = {"step": self.step, "progress": self.progress, "first": self.first, "speeds": self.speeds}
+        return told | {"windows": windows, "weights": self.weights}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up a `state()`."""
         self.weights, self.step, self.progress = state["weights"].cpu(), state["step"], state["progress"]
-        self.speeds = state["speeds"]
+        self.first, self.speeds = state["first"], state["speeds"]
         self.windows = {name: Window(**window) for name, window in state["windows"].items()}
 
 

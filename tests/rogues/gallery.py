@@ -296,7 +296,7 @@ ROGUES = [
         "puts another student in the place of its own on the way",
         "uses nets.student.module",
         "audit",
-        "trail: its weights moved",
+        "its weights moved",
         "train",
     ),
     Rogue(
@@ -304,7 +304,7 @@ ROGUES = [
         "begins with the weights of another student",
         "uses nets.student.module",
         "audit",
-        "trail: its weights moved",
+        "its weights moved",
         "train",
     ),
     Rogue(
@@ -513,7 +513,7 @@ ROGUES = [
         "contains a student that was trained on the test split, as text",
         "bytes of information",
         "audit",
-        "trail: its weights moved",
+        "its weights moved",
         "train",
     ),
     Rogue(
@@ -521,7 +521,7 @@ ROGUES = [
         "contains a student that was trained on the test split, as numbers",
         "bytes of information",
         "audit",
-        "trail: its weights moved",
+        "its weights moved",
         "train",
     ),
     Rogue(
@@ -529,7 +529,7 @@ ROGUES = [
         "contains a student that was trained on the test split, as names",
         "bytes of information",
         "audit",
-        "trail: its weights moved",
+        "its weights moved",
         "train",
     ),
 ]

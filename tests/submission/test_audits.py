@@ -77,17 +77,17 @@ def test_a_window_that_comes_to_other_bits_fails() -> None:
 
 
 def test_weights_that_leap_on_the_way_fail() -> None:
-    assert trail_audit(SLOWER).verdict == "pass"
+    assert trail_audit(0.5, SLOWER).verdict == "pass"
     leap = [*SLOWER[:20], 20 * SLOWER[20], *SLOWER[21:]]
-    audit = trail_audit(leap)
-    assert (audit.verdict, "in part 21 of 40" in audit.words) == ("fail", True)
+    audit = trail_audit(0.5, leap)
+    assert (audit.verdict, "in its window 21 of 40" in audit.words) == ("fail", True)
     assert audit.value > JUMP
 
 
 def test_weights_that_leave_the_seed_at_once_fail() -> None:
-    assert trail_audit([500.0, *SLOWER]).verdict == "fail"
-    assert trail_audit([float("nan")]).verdict == "fail"
-    assert trail_audit([]).verdict == "pass"
+    assert trail_audit(500.0, SLOWER).verdict == "fail"
+    assert trail_audit(0.5, [float("nan")]).verdict == "fail"
+    assert trail_audit(0.5, []).verdict == "pass"
 
 
 def test_a_gpu_has_no_audit_of_time_and_says_so() -> None:

@@ -135,17 +135,26 @@ def test_the_trail_is_how_fast_weights_move_by_their_learning_rates(desk: Desk, 
     weights = [parameter.data for parameter in student.parameters()]
     norm = torch.cat([each.flatten() for each in weights]).norm()
     rate = partial(learning_rate, job.scenario.optimiser)
-    point(desk, student, 1, 0.3)
     weights[0] += 1
-    point(desk, student, 3, 0.5)
     moved = weights[0].numel() ** 0.5 / float(norm)
-    assert desk.trail.speeds == pytest.approx([0, moved / (rate(0.3) + rate(0.4))])
-    assert desk.trail.windows["drawn"].start == 1
-    assert {file.name for file in desk.folder.glob("state-*")} == {"state-1.safetensors", "state-3.safetensors"}
+    point(desk, student, 1, 0.3)
+    assert desk.trail.first == pytest.approx(moved / rate(0.0))
+    norm = torch.cat([each.flatten() for each in weights]).norm()
+    weights[0] -= 1
+    moved = weights[0].numel() ** 0.5 / float(norm)
+    point(desk, student, 2, 0.31)
+    point(desk, student, 10**9, 0.9)
+    way = 0.01 * (rate(0.3) + rate(0.31)) / 2
+    assert desk.trail.speeds == pytest.approx([moved / way, 0])
+    assert desk.trail.windows["drawn"].start in (1, 2)
+    assert "state-1000000000.safetensors" in {file.name for file in desk.folder.glob("state-*")}
 
 
 def test_states_come_in_order_and_hold_a_student(desk: Desk, job: Job) -> None:
     student = initial_student(job.scenario, job.seed)
+    with pytest.raises(Refused, match="the first state that it handed over is that of step 2"):
+        point(desk, student, 2, 0.1)
+    point(desk, student, 1, 0.1)
     point(desk, student, 3, 0.5)
     with pytest.raises(Refused, match="the state of step 2 after that of step 3"):
         point(desk, student, 2, 0.5)
@@ -155,10 +164,13 @@ def test_states_come_in_order_and_hold_a_student(desk: Desk, job: Job) -> None:
         desk.take("point", {"point": 4, "progress": 1.6}, state(student))
     next(student.parameters()).data.fill_(float("nan"))
     point(desk, student, 4, 0.6)
-    assert trail_audit(desk.trail.speeds).verdict == "fail", "unless its next step says that it diverged"
+    assert trail_audit(desk.trail.first, desk.trail.speeds).verdict == "fail", (
+        "unless its next step says that it diverged"
+    )
 
 
 def test_a_candidate_comes_with_its_state(desk: Desk, job: Job) -> None:
+    point(desk, initial_student(job.scenario, job.seed), 1, 0.1)
     offer(desk, step=5)
     with pytest.raises(Refused, match="a candidate at step 5 and handed over no state of it"):
         point(desk, initial_student(job.scenario, job.seed), 6, 0.7)
