@@ -27,7 +27,7 @@ from bench.submission.audits import compute_audit, replay_audit, trail_audit
 from bench.submission.confined import CHECKPOINT
 from bench.submission.sandbox import GIB, Limits, Sandbox
 from bench.submission.taken import TEXT, take_curve, take_result
-from bench.submission.trail import Trail, Window
+from bench.submission.trail import POINTS, Trail, Window
 from bench.training import checkpoint
 from bench.training.loop import Trainer, initial_student
 from bench.training.schedule import learning_rate
@@ -171,6 +171,9 @@ class Desk:
         offered = self.offered if curve and curve[-1].step == state.point else ""
         rate = partial(learning_rate, self.job.scenario.optimiser)
         is_best = best is not None and best.step == state.point
+        most = POINTS + len(self.selection.thresholds) + 2
+        if len(self.trail.speeds) >= most:
+            raise Refused(f"it handed over more than {most} states")
         self.trail.add(content, state.point, state.progress, self.network, rate, offered, is_best)
         self.save()
 

@@ -18,6 +18,7 @@ from bench.files import write_bytes
 from bench.training import checkpoint
 
 POINTS = 80  # of a training, whose state is handed over
+GAP = 8  # of them that one dear step may pass over
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,12 @@ class Trail:
 
         The speed is how far the weights moved since the last state, relative to their norm, over the learning rate and
         the progress between, of which no more counts than two points are apart. Raises Refused for a state that is
-        none, and where the first is not that of the first step.
+        none, where the first is not that of the first step, and where some are left out.
         """
         if not self.step and step != 1:
             raise Refused(f"the first state that it handed over is that of step {step}")
+        if step > self.step + 1 and progress > self.progress + GAP / POINTS:
+            raise Refused(f"it handed over no state between steps {self.step} and {step}")
         if step <= self.step or progress < self.progress:
             raise Refused(f"it handed over the state of step {step} after that of step {self.step}")
         write_bytes(self.file(step), content)

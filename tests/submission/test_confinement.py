@@ -143,7 +143,7 @@ def test_the_trail_is_how_fast_weights_move_by_their_learning_rates(desk: Desk, 
     weights[0] -= 1
     moved = weights[0].numel() ** 0.5 / float(norm)
     point(desk, student, 2, 0.31)
-    point(desk, student, 10**9, 0.9)
+    point(desk, student, 10**9, 0.4)
     way = 0.01 * (rate(0.3) + rate(0.31)) / 2
     assert desk.trail.speeds == pytest.approx([moved / way, 0])
     assert desk.trail.windows["drawn"].start in (1, 2)
@@ -155,18 +155,27 @@ def test_states_come_in_order_and_hold_a_student(desk: Desk, job: Job) -> None:
     with pytest.raises(Refused, match="the first state that it handed over is that of step 2"):
         point(desk, student, 2, 0.1)
     point(desk, student, 1, 0.1)
-    point(desk, student, 3, 0.5)
+    point(desk, student, 3, 0.2)
+    with pytest.raises(Refused, match="no state between steps 3 and 5"):
+        point(desk, student, 5, 0.5)
     with pytest.raises(Refused, match="the state of step 2 after that of step 3"):
         point(desk, student, 2, 0.5)
     with pytest.raises(Refused, match="holds no student"):
-        desk.take("point", {"point": 4, "progress": 0.6}, checkpoint.as_bytes({"trainer": []}))
+        desk.take("point", {"point": 4, "progress": 0.25}, checkpoint.as_bytes({"trainer": []}))
     with pytest.raises(Refused, match="no state of a training"):
         desk.take("point", {"point": 4, "progress": 1.6}, state(student))
     next(student.parameters()).data.fill_(float("nan"))
-    point(desk, student, 4, 0.6)
+    point(desk, student, 4, 0.25)
     assert trail_audit(desk.trail.first, desk.trail.speeds).verdict == "fail", (
         "unless its next step says that it diverged"
     )
+
+
+def test_no_more_states_are_taken_than_there_are(desk: Desk, job: Job) -> None:
+    student = initial_student(job.scenario, job.seed)
+    with pytest.raises(Refused, match="more than 102 states"):
+        for step in range(1, 200):
+            point(desk, student, step, step / 200)
 
 
 def test_a_candidate_comes_with_its_state(desk: Desk, job: Job) -> None:
