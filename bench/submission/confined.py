@@ -11,6 +11,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,9 @@ def _train(job: Job) -> None:
 
 def harness_code() -> dict[str, Any]:
     """Every function and class of the harness and of what PyTorch trains with, and every attribute of those classes."""
-    torch.optim.SGD([torch.zeros(1, requires_grad=True)])  # PyTorch wraps `step` when the first one is made
+    for optimiser in {each for each in vars(torch.optim).values() if isinstance(each, type)}:
+        with suppress(Exception):  # PyTorch wraps `step` of a class when the first one is made
+            optimiser([torch.zeros(1, 1, requires_grad=True)])
     found: dict[str, Any] = {}
     for module in [each for name, each in sys.modules.items() if name.startswith("bench.") or name in WATCHED]:
         for key, value in vars(module).items():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -244,3 +246,18 @@ def test_self_teachers_are_no_oracle(desk: Desk, folder: Path, monkeypatch: pyte
     with pytest.raises(Refused, match="more than 21 verdicts on validation"):
         for step in range(1000):
             offer(desk, step=step, offer="first")
+
+
+def test_an_optimiser_of_its_own_replaces_nothing() -> None:
+    """PyTorch wraps `step` of a class of optimisers when the first one is made."""
+    code = (
+        "import torch; from bench.submission.confined import _unchanged, harness_code\n"
+        "before = harness_code()\n"
+        "for kind in (torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop, torch.optim.Adagrad):\n"
+        "    kind([torch.zeros(1, requires_grad=True)])\n"
+        "_unchanged(before, 'honest')\n"
+        "torch.optim.Adam.step = lambda self: None\n"
+        "_unchanged(before, 'rogue')"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "method 'rogue' breaks the contract: it replaced torch.optim" in run.stderr
