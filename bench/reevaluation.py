@@ -14,7 +14,7 @@ from bench.errors import TemperError
 from bench.evaluation import evaluate
 from bench.execution.checkpoint import robust_teacher
 from bench.networks import build, load_weights
-from bench.protocol import ROBUST
+from bench.protocol import ROBUST, verdicts
 from bench.ranking.collect import read_outcomes
 from bench.ranking.reproduction import AGREEMENT, outcome_changes
 from bench.records import RunRecord, read_record
@@ -64,7 +64,7 @@ def reevaluate(
 
 
 def _compare(folder: Path, scenario: Scenario, device: str, report: Callable[[float], None]) -> Findings:
-    stored, verdict = read_outcomes(folder)["outcome"].to_numpy(), read_record(folder).evaluation
+    stored, verdict = verdicts(read_outcomes(folder)), read_record(folder).evaluation
     model = build(scenario.student, scenario.data.shape, scenario.data.classes)
     load_weights(model, folder / "best.safetensors")
     test, spec = load(scenario.data, ("test",))["test"].to(device), scenario.evaluation
@@ -81,7 +81,7 @@ def _compare(folder: Path, scenario: Scenario, device: str, report: Callable[[fl
         progress=report,
         teacher=teacher,
     )
-    found = _verdict(folder, stored, again.outcomes)
+    found = _verdict(folder, stored, verdicts(again.to_frame()))
     found += _signs(folder, verdict.diagnostics if verdict else {}, again.diagnostics)
     found.told += [f"{folder}: {line}" for line in told]
     return found

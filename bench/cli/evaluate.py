@@ -286,12 +286,21 @@ def _images(file: Path, x: Any) -> Any:
         raise TemperError(f"--corrupted takes an .npy file of images {list(x.shape)}: {error}") from None
 
 
+def _lowered(numbers: dict[str, Any]) -> list[str]:
+    """The stronger attacks that broke examples which the protocol left robust."""
+    from bench.protocol import ADAPTIVE
+
+    left = min(numbers["attacks"].values(), default=numbers["clean"])
+    stronger = {name: share for name, share in numbers["further"].items() if name.startswith(ADAPTIVE)}
+    return [name.removeprefix(ADAPTIVE) for name, share in stronger.items() if share < left]
+
+
 def _print(numbers: dict[str, Any], told: dict[str, Any]) -> None:
     """The numbers, and what the diagnostics say."""
     protocol, engine = told["protocol"], told["engine"]
     name = "AutoAttack" if protocol == "standard" else f"`{protocol}`, not AutoAttack"
-    if numbers["robust"] < min(numbers["attacks"].values(), default=1.0):
-        name += " and the stronger attacks that diagnostics called for"
+    if lowered := _lowered(numbers):
+        name += f", lowered by {' and '.join(lowered)}, which diagnostics called for"
     left = {f"after {attack}": accuracy for attack, accuracy in numbers["attacks"].items()}
     shown = {"clean": numbers["clean"]} | left | {f"robust ({name}, {engine} engine)": numbers["robust"]}
     shown |= {"worst class": numbers["worst_class"]["robust"]} | numbers["further"]

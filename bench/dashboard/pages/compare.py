@@ -17,7 +17,7 @@ from bench.dashboard.text import listed, shortened
 from bench.dashboard.view import View
 from bench.dashboard.widgets import choose_board, choose_many, choose_one
 from bench.errors import TemperError
-from bench.protocol import ATTACKS, MISCLASSIFIED, ROBUST
+from bench.protocol import ADAPTED, ATTACKS, MISCLASSIFIED, ROBUST
 from bench.ranking.collect import Entry
 from bench.ranking.explanation import ALPHA, Explanation, row_named
 from bench.ranking.statistics import mcnemar
@@ -176,7 +176,8 @@ def _p(value: float | None) -> str:
 
 def _shares(row: Sequence[Entry]) -> dict[str, float]:
     """Percent of the images of all seeds; a failed trial has none that was judged."""
-    codes = {"robust": ROBUST, **{name: k for k, name in enumerate(ATTACKS, 1)}, "misclassified": MISCLASSIFIED}
+    attacks = {name: k for k, name in enumerate(ATTACKS, 1)} | {"a stronger attack": ADAPTED}
+    codes = {"robust": ROBUST, **attacks, "misclassified": MISCLASSIFIED}
     outcomes = [entry.outcomes for entry in row if entry.outcomes is not None]
     judged = np.concatenate(outcomes) if outcomes else np.empty(0)
     share = len(outcomes) / len(row)
