@@ -58,8 +58,13 @@ def verdicts(frame: pd.DataFrame) -> np.ndarray:
     return outcomes
 
 
-def unanswered(diagnostics: Mapping[str, Any], ran: Collection[str]) -> list[str]:
-    """The stronger attacks that the diagnostics of an evaluation call for, and that are not among those that `ran`."""
+def called_for(diagnostics: Mapping[str, Any]) -> set[str]:
+    """The stronger attacks that the diagnostics of an evaluation call for; `eot` alone where that is one of them."""
     tripped = [name for name, sign in diagnostics.items() if sign["verdict"] != "pass"]
     called = {attack for name in tripped for attack in ANSWERS.get(name, ())}
-    return sorted(({"eot"} if "eot" in called else called) - {name.removeprefix(ADAPTIVE) for name in ran})
+    return {"eot"} if "eot" in called else called
+
+
+def unanswered(diagnostics: Mapping[str, Any], ran: Collection[str]) -> list[str]:
+    """The stronger attacks that the diagnostics of an evaluation call for, and that are not among those that `ran`."""
+    return sorted(called_for(diagnostics) - {name.removeprefix(ADAPTIVE) for name in ran})

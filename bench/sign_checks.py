@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bench.evaluation.diagnostics import FEW, POINTS, PRECISION, TOLERANCE
-from bench.protocol import ADAPTIVE, ANSWERS, ATTACKS, MISCLASSIFIED, ROBUST
+from bench.protocol import ADAPTIVE, ATTACKS, MISCLASSIFIED, ROBUST, called_for
 
 COUNTS = ("outside_the_ball", "fooling_no_more", "non_finite", "side_effects")  # trip above 0
 PASSES = ("stochastic_forward", "batch_dependence")  # differences between logits
@@ -106,8 +106,7 @@ def _recomputed(signs: Mapping[str, Any], frame: pd.DataFrame) -> Iterator[str]:
 
 def _answers(signs: Mapping[str, Any], frame: pd.DataFrame) -> Iterator[str]:
     """Whether the stronger attacks that tripped diagnostics call for ran (or are told not to have), and no others."""
-    called = {attack for name, sign in signs.items() if sign["verdict"] != "pass" for attack in ANSWERS.get(name, ())}
-    called = {"eot"} if "eot" in called else called
+    called = called_for(signs)
     ran = {str(name).removeprefix(ADAPTIVE) for name in [*frame.columns, *signs] if str(name).startswith(ADAPTIVE)}
     if called != ran:
         yield (

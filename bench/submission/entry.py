@@ -147,14 +147,14 @@ class Entry:
         TemperError for what else went wrong, a line a trial.
         """
         runner = Runner(self.scenario, leaderboards, self.device, jobs, entrant=self)
-        missing = runner.missing([*self.trials(), self.confirming()])
+        trials, last = self.trials(), self.confirming()
+        missing = runner.missing([*trials, last])
         try:
             with self._forgotten_when_refused():
-                for some in ([each for each in missing if each in self.trials()], runner.missing([self.confirming()])):
-                    if problems := runner.run(some):
+                for some in (trials, [last]):
+                    if problems := runner.run(runner.missing(some)):
                         raise fault(problems)
-                made = [*self.trials(), self.confirming()]
-                self._audit_together([read_record(trial_folder(leaderboards, each)) for each in made])
+                self._audit_together([read_record(trial_folder(leaderboards, each)) for each in (*trials, last)])
         except Refused:
             for trial in missing:
                 discard(trial_folder(leaderboards, trial))
