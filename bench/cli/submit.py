@@ -42,15 +42,12 @@ def submit(
     Exit code 1 when it is refused, with the reason.
     """
     from bench.errors import Refused
-    from bench.files import MEGABYTE, regular
     from bench.records import local_leaderboards
     from bench.scenario import load_scenario
     from bench.submission.entry import Entry
     from bench.submission.landing import landing
 
     use_files(file)
-    if not Path(method).is_dir():
-        regular(Path(method), MEGABYTE)
     where = local_leaderboards(leaderboards)
     say = (lambda text: None) if json else print
     try:

@@ -20,7 +20,7 @@ from bench.execution.job import FAILURE, RESULTS, Job
 from bench.execution.judge import load_network
 from bench.execution.pool import Pool
 from bench.execution.trials import Runner
-from bench.files import discard, write_bytes, write_text
+from bench.files import MEGABYTE, discard, regular, write_bytes, write_text
 from bench.method import METHODS, MethodInfo
 from bench.records import (
     Audit,
@@ -79,7 +79,7 @@ class Entry:
         if not file.is_file() and file_or_name in METHODS:
             file = file_of(METHODS[file_or_name])
         try:
-            read = read_submission(file.read_bytes())
+            read = read_submission((file if file.is_dir() else regular(file, MEGABYTE)).read_bytes())
         except OSError as error:
             words = f"cannot read {file_or_name}: {error.strerror}; give a file, or the name of an installed method"
             raise TemperError(words) from None
